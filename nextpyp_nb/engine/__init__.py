@@ -1,0 +1,1 @@
+"""Where work runs: plain tasks, on this process or on worker slots."""

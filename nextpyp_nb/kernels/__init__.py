@@ -1,0 +1,1 @@
+"""Arrays in, arrays and records out; no files, settings, logging or state."""

@@ -1,0 +1,1 @@
+"""A pretend microscope: specimen, optics, detector and writer, with known truth."""

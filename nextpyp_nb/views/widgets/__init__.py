@@ -1,0 +1,1 @@
+"""Small anywidget pieces, each a Python file beside its JavaScript."""
