@@ -1,0 +1,50 @@
+"""Frame alignment: motion of the specimen and the averages made with it."""
+
+from typing import Literal
+
+from nextpyp_nb.settings.fields import Section, setting
+
+
+class FrameAlignment(Section):
+    """How frames are aligned and summed."""
+
+    method: Literal["whole-frame", "none"] = setting(
+        "whole-frame", "Method", "Whole-frame alignment, or none for frames that are aligned already.",
+        alias="movie_ali",
+    )  # fmt: skip
+    first_frame: int = setting(
+        0, "First frame", "Counted from 0.", alias="movie_first", advanced=True, ge=0, le=20000
+    )
+    last_frame: int = setting(
+        -1, "Last frame", "Counted from 0; −1 is the last there is.",
+        alias="movie_last", advanced=True, ge=-1, le=20000,
+    )  # fmt: skip
+    group: int = setting(
+        1,
+        "Group frames",
+        "So many frames are aligned as one.",
+        alias="movie_group",
+        advanced=True,
+        ge=1,
+        le=100,
+    )
+    exposure_weighting: bool = setting(
+        True, "Exposure weighting", "Down-weight high resolution in late frames (needs the dose).",
+        alias="movie_weights",
+    )  # fmt: skip
+    bfactor: float = setting(
+        150.0, "B-factor", "Damping of high frequencies while aligning.",
+        unit="px²", alias="movie_bfactor", advanced=True, ge=0, le=10000,
+    )  # fmt: skip
+    integer_shifts: bool = setting(
+        False, "Whole-pixel shifts", "Sum without interpolation.",
+        alias="movie_force_integer", advanced=True,
+    )  # fmt: skip
+    eer_frames: int = setting(
+        40, "EER frames per fraction", "Raw detector frames summed into one movie frame.",
+        alias="movie_eer_frames", advanced=True, ge=1, le=10000,
+    )  # fmt: skip
+    half_precision: bool = setting(
+        True, "16-bit averages", "Write micrographs as float16: half the disk.",
+        alias="movie_depth", advanced=True,
+    )  # fmt: skip
