@@ -1,0 +1,42 @@
+# make demo: the simulated microscope with its live page.   make test: everything that must hold.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint browser bench wheel clean
+
+demo: $(VENV)/.installed
+	$(BIN)/nextpyp-nb demo
+
+test: $(VENV)/.tested browser lint
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+browser:
+	@sh .ci/browser
+
+bench: $(VENV)/.installed
+	$(BIN)/nextpyp-nb bench
+
+wheel: $(VENV)/.tested
+	$(BIN)/python -m build
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "nextpyp_nb needs Python 3.11 to 3.13; '$(PYTHON)' is `$(PYTHON) -V`. Try: make PYTHON=python3.11 demo"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python has no venv: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

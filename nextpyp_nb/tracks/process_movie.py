@@ -1,0 +1,244 @@
+"""What a worker does with one movie: read, gain, align, sum, CTF, picks, previews."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from nextpyp_nb.formats.arrays import read_arrays, write_arrays
+from nextpyp_nb.formats.check import check_movie
+from nextpyp_nb.formats.frames import read_frames
+from nextpyp_nb.formats.gain import read_defects, read_gain
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.pictures import write_jpeg
+from nextpyp_nb.formats.star import write_motion_star
+from nextpyp_nb.kernels.backend import to_device, to_numpy
+from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
+from nextpyp_nb.kernels.display import preview
+from nextpyp_nb.kernels.gain import orient_gain
+from nextpyp_nb.kernels.motion import correct_motion
+from nextpyp_nb.kernels.picking import pick_particles
+from nextpyp_nb.kernels.quality import micrograph_quality
+from nextpyp_nb.records import Ctf, MotionModel
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.places import Places
+
+Report = Callable[[dict[str, Any]], None]
+STAGES = ("motion", "ctf", "picking")
+
+
+def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Bring one movie from its first stale stage to picks; the returned numbers become its row.
+
+    ``payload`` holds folder, name, path, settings, first_stage (motion, ctf or picking), threads and
+    device (CUDA number or None).
+    """
+    settings = Settings.model_validate(payload["settings"])
+    places = Places(Path(payload["folder"]), payload["name"])
+    first = STAGES.index(payload["first_stage"])
+    row: dict[str, Any] = {}
+    with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
+        if first == 0:
+            row |= _timed("motion", report, _motion, Path(payload["path"]), places, settings, payload)
+        average, pixel_size = read_mrc(places.average)
+        motion, mean_dose = _read_motion(places)
+        average = to_device(np.asarray(average, np.float32), payload.get("device"))
+        if first <= 1:
+            row |= _timed("ctf", report, _ctf, average, pixel_size, places, settings)
+            ctf = row.pop("ctf")
+            row |= micrograph_quality(
+                average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose
+            )
+        else:
+            ctf = read_ctf(places)
+        row |= _timed("picking", report, _pick, average, pixel_size, ctf, places, settings, payload)
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def read_ctf(places: Places) -> Ctf | None:
+    """The CTF of a micrograph as it was fitted, None where the fit failed."""
+    stored = read_arrays(places.ctf)
+    if "defocus_u" not in stored:
+        return None
+    return Ctf(**{name: float(stored[name]) for name in Ctf.__dataclass_fields__})
+
+
+def _timed(stage: str, report: Report, step: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    report({"stage": stage})
+    begin = time.monotonic()
+    return step(*args) | {f"seconds_{stage}": time.monotonic() - begin}
+
+
+def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, Any]) -> dict[str, Any]:
+    scope, align = settings.microscope, settings.motion
+    movie = check_movie(path)
+    options = align.model_dump(exclude={"eer_frames", "half_precision"})
+    frames = read_frames(path, threads=max(1, int(payload.get("threads", 1))), eer_frames=align.eer_frames)
+    shape = frames.shape[1:]
+    gain, defects = _gain(settings, shape)
+    device = payload.get("device")
+    corrected = correct_motion(
+        to_device(frames, device),
+        gain=None if gain is None else to_device(gain, device),
+        defects=None if defects is None else to_device(defects, device),
+        pixel_size=scope.pixel_size,
+        voltage=scope.voltage,
+        dose_per_frame=scope.dose / len(frames),
+        initial_dose=scope.initial_dose,
+        binning=settings.raw_data.binning,
+        hot_pixels=settings.gain.hot_pixels,
+        **options,
+    )
+    _write_averages(corrected, places, settings)
+    motion = corrected.motion
+    write_motion_star(
+        places.motion_star, motion, movie_name=path.name,
+        gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
+        voltage=scope.voltage, initial_dose=scope.initial_dose,
+    )  # fmt: skip
+    write_arrays(
+        places.trajectory,
+        shifts=motion.shifts,
+        pixel_size=motion.pixel_size,
+        dose_per_frame=motion.dose_per_frame,
+        shape=np.array([motion.height, motion.width]),
+        mean_dose=corrected.mean_dose,
+    )
+    average = to_numpy(corrected.average)
+    return {
+        "n_frames": movie.n_frames if movie.n_frames == len(frames) else len(frames),
+        "height": average.shape[0],
+        "width": average.shape[1],
+        "pixel_size": scope.pixel_size * settings.raw_data.binning,
+        "dose_per_frame": motion.dose_per_frame,
+    }
+
+
+def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
+    pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
+    sign = np.float32(-1 if settings.raw_data.invert else 1)
+    for image, path in ((corrected.average, places.average), (corrected.weighted, places.weighted)):
+        if image is not None:
+            host = sign * to_numpy(image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_mrc(path, host, pixel_size=pixel_size, float16=settings.motion.half_precision)
+    shown = corrected.weighted if corrected.weighted is not None else corrected.average
+    write_jpeg(places.preview, preview(sign * to_numpy(shown), max_side=1024))
+    write_jpeg(places.thumb, preview(sign * to_numpy(shown), max_side=256))
+
+
+def _gain(settings: Settings, shape: tuple[int, int]) -> tuple[Any, Any]:
+    chosen = settings.gain
+    gain = None
+    if chosen.reference:
+        path = Path(chosen.reference)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no gain reference at {path}; give the right file in Settings, Gain reference"
+            )
+        turned = shape if chosen.rotation % 2 == 0 else shape[::-1]
+        gain = _oriented_gain(
+            path, path.stat().st_mtime_ns, turned, chosen.rotation, chosen.flip_horizontal,
+            chosen.flip_vertical, chosen.operation,
+        )  # fmt: skip
+    defects = read_defects(Path(chosen.defects), shape) if chosen.defects else None
+    return gain, defects
+
+
+@lru_cache(maxsize=2)
+def _oriented_gain(
+    path: Path,
+    mtime_ns: int,
+    shape: tuple[int, int],
+    rotation: int,
+    flip_x: bool,
+    flip_y: bool,
+    operation: str,
+) -> Any:
+    gain = read_gain(path, shape=shape)
+    return orient_gain(
+        gain, rotation=rotation, flip_horizontal=flip_x, flip_vertical=flip_y, operation=operation
+    )
+
+
+def _read_motion(places: Places) -> tuple[MotionModel, float]:
+    stored = read_arrays(places.trajectory)
+    height, width = (int(side) for side in stored["shape"])
+    motion = MotionModel(
+        shifts=stored["shifts"],
+        pixel_size=float(stored["pixel_size"]),
+        dose_per_frame=float(stored["dose_per_frame"]),
+        height=height,
+        width=width,
+    )
+    return motion, float(stored["mean_dose"])
+
+
+def _ctf(average: Any, pixel_size: float, places: Places, settings: Settings) -> dict[str, Any]:
+    scope = settings.microscope
+    try:
+        fitted = estimate_ctf(
+            average,
+            pixel_size=pixel_size,
+            voltage=scope.voltage,
+            cs=scope.cs,
+            amplitude_contrast=scope.amplitude_contrast,
+            **settings.ctf.model_dump(),
+        )
+    except CtfFailed as failure:
+        write_arrays(places.ctf, reason=np.array(str(failure)))
+        fit = dict.fromkeys(("defocus_u", "defocus_v", "defocus_angle", "phase_shift"), None)
+        return fit | {"fit_resolution": None, "ctf_score": None, "defocus_error": None,
+                      "ctf_failed": str(failure), "ctf": None}  # fmt: skip
+    ctf = fitted.ctf
+    write_arrays(places.ctf, spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
+    return {
+        "defocus_u": ctf.defocus_u,
+        "defocus_v": ctf.defocus_v,
+        "defocus_angle": ctf.defocus_angle,
+        "phase_shift": ctf.phase_shift,
+        "fit_resolution": ctf.fit_resolution,
+        "ctf_score": ctf.score,
+        "defocus_error": ctf.defocus_error,
+        "ctf_failed": None,
+        "ctf": ctf,
+    }
+
+
+def _pick(
+    average: Any,
+    pixel_size: float,
+    ctf: Ctf | None,
+    places: Places,
+    settings: Settings,
+    payload: dict[str, Any],
+) -> dict[str, Any]:
+    chosen = settings.picking
+    if chosen.radius is None or chosen.method == "none":
+        places.picks.unlink(missing_ok=True)
+        return {"particles": 0, "pick_threshold": None, "junk_fraction": None}
+    if places.weighted.is_file():
+        weighted, _ = read_mrc(places.weighted)
+        average = to_device(np.asarray(weighted, np.float32), payload.get("device"))
+    picks = pick_particles(average, pixel_size=pixel_size, ctf=ctf, **chosen.model_dump())
+    write_arrays(
+        places.picks, centres=picks.centres, scores=picks.scores, radius=picks.radius,
+        pixel_size=picks.pixel_size, threshold=picks.threshold,
+    )  # fmt: skip
+    return {
+        "particles": len(picks),
+        "pick_threshold": picks.threshold,
+        "junk_fraction": picks.junk_fraction,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as JSON and SQLite know them; what is not finite is unknown."""
+    if isinstance(value, (np.floating, float)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
