@@ -1,0 +1,111 @@
+"""EER movies: electron events run-length coded, one TIFF page a raw detector frame."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpyp_nb.formats.files import BadFile
+from nextpyp_nb.formats.ifd import EER_COMPRESSIONS, Page, Tiff
+
+_RUN_BITS, _SUB_BITS_X, _SUB_BITS_Y = 65007, 65008, 65009
+_PADDING = bytes(16)
+
+
+def event_pages(tiff: Tiff) -> list[Page]:
+    """The raw frames; a summed preview page that some writers put first is left out."""
+    return [page for page in tiff.pages if page.compression in EER_COMPRESSIONS]
+
+
+def symbol_bits(tiff: Tiff, page: Page) -> tuple[int, int]:
+    """Bits of a run length and of a sub-pixel symbol."""
+    if page.compression == 65000:
+        return 8, 4
+    if page.compression == 65001:
+        return 7, 4
+    run = tiff.value(page, _RUN_BITS, 7)
+    sub = tiff.value(page, _SUB_BITS_X, 1) + tiff.value(page, _SUB_BITS_Y, 1)
+    if not (4 <= run <= 16 and 0 <= sub <= 8):
+        raise BadFile(f"EER with {run}-bit runs and {sub}-bit positions")
+    return run, sub
+
+
+def read_eer(
+    path: str | os.PathLike[str], first: int, stop: int, eer_frames: int = 40, threads: int = 1
+) -> tuple[NDArray[Any], int]:
+    """Sum raw frames by ``eer_frames`` to fractions first..stop-1, (f, y, x), and count corrupt raw frames.
+
+    An incomplete last group is left out; corrupt raw frames add nothing.
+    """
+    with Tiff(path) as tiff:
+        pages = event_pages(tiff)
+        group = min(eer_frames, len(pages))
+        shape = (stop - first, pages[0].height, pages[0].width)
+        # A pixel holds at most one electron of a raw frame.
+        frames = np.zeros(shape, np.uint8 if group <= 255 else np.uint16)
+        dropped = np.zeros(len(frames), np.int64)
+
+        def fraction(n: int) -> None:
+            begin = (first + n) * group
+            for page in pages[begin : begin + group]:
+                if (page.height, page.width) != shape[1:]:
+                    raise BadFile("the raw frames of an EER differ in size")
+                dropped[n] += not _add_page(tiff, page, frames[n])
+
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            list(pool.map(fraction, range(len(frames))))
+    return frames, int(dropped.sum())
+
+
+def _add_page(tiff: Tiff, page: Page, frame: NDArray[Any]) -> bool:
+    offsets, counts = tiff.strips(page)
+    places = zip(offsets.tolist(), counts.tolist(), strict=True)
+    strips = [tiff.read(offset, count) for offset, count in places]
+    events = np.frombuffer(b"".join([*strips, _PADDING]), np.uint8)
+    run_bits, sub_bits = symbol_bits(tiff, page)
+    flat = frame.reshape(-1)
+    bits = 8 * (len(events) - len(_PADDING))
+    if _add_events(events, bits, run_bits, sub_bits, flat, 1) == flat.size:
+        return True
+    _add_events(events, bits, run_bits, sub_bits, flat, -1)
+    return False
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _add_events(
+    events: NDArray[np.uint8], bits: int, run_bits: int, sub_bits: int, counts: NDArray[Any], step: int
+) -> int:
+    """Add ``step`` at each electron; return the pixel where the stream ends (the frame's size when intact).
+
+    Bits run from the lowest up: a run of empty pixels, then a sub-pixel position unless the run is full.
+    """
+    full = (1 << run_bits) - 1
+    word = np.uint64(0)
+    held = 0
+    byte = 0
+    used = 0
+    pixel = np.int64(0)
+    last = len(events)
+    while used + run_bits <= bits:
+        while held <= 56 and byte < last:
+            word |= np.uint64(events[byte]) << np.uint64(held)
+            byte += 1
+            held += 8
+        run = np.int64(word & np.uint64(full))
+        word >>= np.uint64(run_bits)
+        held -= run_bits
+        used += run_bits
+        pixel += run
+        if pixel >= counts.size:
+            return pixel
+        if run == full:
+            continue
+        counts[pixel] += step
+        pixel += 1
+        word >>= np.uint64(sub_bits)
+        held -= sub_bits
+        used += sub_bits
+    return pixel

@@ -1,0 +1,75 @@
+"""Gain references and defect maps, y up."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpyp_nb.formats.dm4 import read_dm4
+from nextpyp_nb.formats.files import BadFile
+from nextpyp_nb.formats.frames import read_image
+
+
+def read_gain(path: str | os.PathLike[str], *, shape: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Read a gain reference as stored, (y, x), y up, from MRC, TIFF, .gain or .dm4; dead pixels are 0.
+
+    With the movie's ``shape`` (y, x), a reference of twice its size is averaged 2 x 2 and one of half its
+    size replicated; a reference lying on its side is accepted, for rotation comes later.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    stored = read_dm4(path) if suffix == ".dm4" else read_image(path)
+    # DM4 rows run top-down; EER frames are not flipped on reading, so their .gain is flipped back.
+    gain = np.array(stored[::-1] if suffix in (".dm4", ".gain") else stored, np.float32)
+    gain[~np.isfinite(gain)] = 0
+    if not gain.any():
+        raise BadFile(f"the gain reference {path.name} is zero everywhere")
+    return gain if shape is None else _fitted(gain, shape)
+
+
+def _fitted(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    got, wanted = gain.shape, sorted(shape)
+    if sorted(got) == wanted:
+        return gain
+    if sorted(got) == [2 * side for side in wanted]:
+        blocks = gain.reshape(got[0] // 2, 2, got[1] // 2, 2)
+        return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+    if [2 * side for side in sorted(got)] == wanted:
+        return gain.repeat(2, axis=0).repeat(2, axis=1)
+    raise ValueError(
+        f"gain is {got[0]} x {got[1]} px, the movie {shape[0]} x {shape[1]}: choose the reference of this "
+        "camera and binning (the same size, twice or half of it)"
+    )
+
+
+def read_defects(path: str | os.PathLike[str], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read bad pixels as a (y, x) mask from text lines "x y width height" (y up) or a map (1 = bad)."""
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if b"\0" in head:
+        found = np.asarray(read_image(path), bool)
+        if found.shape != tuple(shape):
+            raise ValueError(
+                f"the defect map is {found.shape[0]} x {found.shape[1]} px, the movie {shape[0]} x {shape[1]}"
+            )
+        return found
+    return _defect_boxes(path, shape)
+
+
+def _defect_boxes(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, bool)
+    if path.stat().st_size > 5 << 20:
+        raise BadFile(f"{path.name} has more than 5 MB, expected a short list of defects")
+    for n, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
+            raise BadFile(f'line {n} of {path.name} is "{line.strip()[:60]}", expected "x y width height"')
+        x, y, width, height = map(int, words)
+        if x >= shape[1] or y >= shape[0]:
+            raise ValueError(f"line {n} of {path.name} lies outside the movie of {shape[0]} x {shape[1]} px")
+        mask[y : y + height, x : x + width] = True
+    return mask

@@ -1,0 +1,190 @@
+"""MRC files: images, stacks and movies; row 0 of the file is y = 0."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from numpy.typing import NDArray
+
+from nextpyp_nb.formats.files import BadFile, published
+from nextpyp_nb.formats.ifd import MAX_FRAMES, MAX_SIDE
+
+HEADER_BYTES = 1024
+_IMOD_STAMP = 1146047817
+_PACKED = 101
+_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", _PACKED: "u1"}
+_MODES = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MrcHeader:
+    """What an MRC header claims: ``dtype`` as stored, frames of (height, width) px from byte ``start``."""
+
+    width: int
+    height: int
+    n_frames: int
+    mode: int
+    dtype: np.dtype[Any]
+    start: int
+    pixel_size: float | None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row; two 4-bit pixels share a byte."""
+        return (self.width + 1) // 2 if self.mode == _PACKED else self.width * self.dtype.itemsize
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return self.row_bytes * self.height
+
+    @property
+    def end(self) -> int:
+        """Size that the file must have."""
+        return self.start + self.n_frames * self.frame_bytes
+
+
+def parse_header(head: bytes) -> MrcHeader:
+    """Read the first 1024 bytes of an MRC strictly, in either byte order."""
+    if len(head) < HEADER_BYTES:
+        raise BadFile(f"truncated: {len(head)} bytes, an MRC header has {HEADER_BYTES}")
+    orders = (">", "<") if head[212] == 0x11 else ("<", ">")
+    problem = ""
+    for order in orders:
+        fields = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order), count=1)[0]
+        found = _implausible(fields)
+        if not found:
+            return _header(fields, order, head)
+        problem = problem or found
+    raise BadFile(problem)
+
+
+def _implausible(fields: Any) -> str:
+    nx, ny, nz, mode, extra = (int(fields[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
+    if mode not in _DTYPES:
+        return f"MRC mode {mode}, expected one of {', '.join(map(str, _DTYPES))}"
+    if not (0 < nx <= MAX_SIDE and 0 < ny <= MAX_SIDE):
+        return f"an MRC of {ny} x {nx} px, expected sides of 1 to {MAX_SIDE}"
+    if not 0 < nz <= MAX_FRAMES * 50:
+        return f"an MRC with {nz} images"
+    if not 0 <= extra < 1 << 30:
+        return f"an MRC with an extended header of {extra} bytes"
+    return ""
+
+
+def _header(fields: Any, order: str, head: bytes) -> MrcHeader:
+    mode, nx, mx = int(fields["mode"]), int(fields["nx"]), int(fields["mx"])
+    stamp, flags = np.frombuffer(head[152:160], order + "i4")
+    unsigned = mode == 0 and stamp == _IMOD_STAMP and not flags & 1
+    length = float(fields["cella"]["x"])
+    pixel_size = length / mx if mx > 0 and np.isfinite(length) and length > 0 else None
+    return MrcHeader(
+        width=nx,
+        height=int(fields["ny"]),
+        n_frames=int(fields["nz"]),
+        mode=mode,
+        dtype=np.dtype("u1" if unsigned else order + _DTYPES[mode]),
+        start=HEADER_BYTES + int(fields["nsymbt"]),
+        pixel_size=pixel_size,
+    )
+
+
+def read_header(path: str | os.PathLike[str]) -> MrcHeader:
+    """Read the header and check that the file holds all that it declares."""
+    with Path(path).open("rb") as file:
+        header = parse_header(file.read(HEADER_BYTES))
+        size = os.fstat(file.fileno()).st_size
+    if size < header.end:
+        whole = max(0, size - header.start) // header.frame_bytes
+        raise BadFile(f"truncated: {whole} of {header.n_frames} frames readable")
+    return header
+
+
+def read_mrc(path: str | os.PathLike[str], *, stack: bool = False) -> tuple[NDArray[Any], float]:
+    """Read an MRC as (y, x) or (n, y, x), memory-mapped, with its pixel size in Å (NaN where unknown).
+
+    One image comes back as (y, x) unless ``stack`` asks for (1, y, x).
+    """
+    header = read_header(path)
+    pixel_size = float("nan") if header.pixel_size is None else header.pixel_size
+    if header.mode == _PACKED:
+        array = read_frames_mrc(path, header, 0, header.n_frames)
+    else:
+        shape = (header.n_frames, header.height, header.width)
+        array = np.memmap(path, header.dtype, "r", offset=header.start, shape=shape)
+    return (array if stack or header.n_frames > 1 else array[0]), pixel_size
+
+
+def read_frames_mrc(path: str | os.PathLike[str], header: MrcHeader, first: int, stop: int) -> NDArray[Any]:
+    """Read frames first..stop-1 sequentially into memory in the machine's byte order."""
+    shape = (stop - first, header.height, header.width)
+    stored = shape if header.mode != _PACKED else (*shape[:2], header.row_bytes)
+    raw = np.empty(stored, header.dtype)
+    with Path(path).open("rb", buffering=0) as file:
+        file.seek(header.start + first * header.frame_bytes)
+        view = memoryview(raw.reshape(-1).view(np.uint8))
+        while len(view):
+            got = file.readinto(view)
+            if not got:
+                raise BadFile("truncated: the file became shorter while being read")
+            view = view[got:]
+    if header.mode == _PACKED:
+        nibbles = np.stack([raw & 15, raw >> 4], axis=-1)
+        return nibbles.reshape(*shape[:2], -1)[:, :, : header.width]
+    return raw if raw.dtype.isnative else raw.byteswap(inplace=True).view(raw.dtype.newbyteorder("="))
+
+
+def write_mrc(
+    path: str | os.PathLike[str],
+    array: NDArray[Any],
+    *,
+    pixel_size: float,
+    float16: bool = False,
+    stack: bool | None = None,
+) -> None:
+    """Write (y, x) or (n, y, x) through a temporary name; ``stack=False`` marks a volume.
+
+    float64 becomes float32 (or float16 on request), bool and small uint8 become int8, other uint8 uint16.
+    """
+    values = _storable(np.asarray(array), float16)
+    if values.ndim not in (2, 3) or 0 in values.shape:
+        raise ValueError(f"an MRC holds (y, x) or (n, y, x), got the shape {values.shape}")
+    nz, ny, nx = values.shape if values.ndim == 3 else (1, *values.shape)
+    volume = stack is False and values.ndim == 3
+    header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    header["nx"], header["ny"], header["nz"] = nx, ny, nz
+    header["mode"] = _MODES[values.dtype.str[1:]]
+    header["mx"], header["my"], header["mz"] = nx, ny, nz if volume else 1
+    header["cella"] = (nx * pixel_size, ny * pixel_size, (nz if volume else 1) * pixel_size)
+    header["cellb"] = (90, 90, 90)
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["dmin"], header["dmax"], header["dmean"] = _range(values)
+    header["rms"] = -1
+    header["ispg"], header["nversion"] = int(volume), 20141
+    header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
+    with published(path) as temporary, temporary.open("wb") as file:
+        file.write(header.tobytes())
+        np.ascontiguousarray(values).tofile(file)
+
+
+def _range(values: NDArray[Any]) -> tuple[float, float, float]:
+    return float(values.min()), float(values.max()), float(values.mean(dtype=np.float64))
+
+
+def _storable(values: NDArray[Any], float16: bool) -> NDArray[Any]:
+    if values.dtype.kind == "f":
+        wanted = np.dtype("<f2" if float16 or values.dtype.itemsize == 2 else "<f4")
+        largest = float(np.abs(values).max(initial=0))
+        if wanted.itemsize == 2 and largest > np.finfo(np.float16).max:
+            raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
+        return values.astype(wanted, copy=False)
+    if values.dtype.kind == "b" or (values.dtype == np.uint8 and values.max(initial=0) < 128):
+        return values.astype(np.int8)
+    if values.dtype == np.uint8:
+        return values.astype("<u2")
+    if values.dtype in (np.int8, np.int16, np.uint16):
+        return values.astype(values.dtype.newbyteorder("<"), copy=False)
+    raise ValueError(f"an MRC cannot hold {values.dtype}, expected float, int8, int16, uint8 or uint16")

@@ -1,0 +1,227 @@
+"""RELION 3.1 tables: the only place that turns (y, x) and our signs into RELION's X, Y and back.
+
+RELION's motion is a correction, minus the specimen's; its particle origins are minus where the particle lies.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nextpyp_nb.formats.files import BadFile
+from nextpyp_nb.formats.star_text import Block
+from nextpyp_nb.formats.star_text import read_star as read_star
+from nextpyp_nb.formats.star_text import star_name as star_name
+from nextpyp_nb.formats.star_text import write_star as write_star
+from nextpyp_nb.records import MotionModel
+
+_NOT_OBSERVED = -9999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpticsGroup:
+    """Optics shared by micrographs; ``image_pixel_size`` and ``box`` only where particles were boxed."""
+
+    name: str = "opticsGroup1"
+    number: int = 1
+    voltage: float
+    cs: float
+    amplitude_contrast: float
+    original_pixel_size: float
+    micrograph_pixel_size: float
+    image_pixel_size: float | None = None
+    box: int | None = None
+
+
+_MICROGRAPH = {
+    "path": "rlnMicrographName",
+    "path_unweighted": "rlnMicrographNameNoDW",
+    "motion_path": "rlnMicrographMetadata",
+    "motion_total": "rlnAccumMotionTotal",
+    "motion_early": "rlnAccumMotionEarly",
+    "motion_late": "rlnAccumMotionLate",
+}
+_CTF = {
+    "defocus_u": "rlnDefocusU",
+    "defocus_v": "rlnDefocusV",
+    "defocus_angle": "rlnDefocusAngle",
+    "phase_shift": "rlnPhaseShift",
+    "fit_resolution": "rlnCtfMaxResolution",
+    "score": "rlnCtfFigureOfMerit",
+}
+_PARTICLE = {
+    "x": "rlnCoordinateX",
+    "y": "rlnCoordinateY",
+    "pick_score": "rlnAutopickFigureOfMerit",
+    "class_number": "rlnClassNumber",
+    "group_number": "rlnGroupNumber",
+}
+
+
+def optics_block(groups: Sequence[OpticsGroup]) -> pd.DataFrame:
+    """Table data_optics."""
+    if not groups:
+        raise ValueError("no optics group, expected one or more")
+    table = pd.DataFrame(
+        {
+            "rlnOpticsGroupName": [star_name(group.name) for group in groups],
+            "rlnOpticsGroup": [group.number for group in groups],
+            "rlnMicrographOriginalPixelSize": [group.original_pixel_size for group in groups],
+            "rlnMicrographPixelSize": [group.micrograph_pixel_size for group in groups],
+            "rlnVoltage": [group.voltage for group in groups],
+            "rlnSphericalAberration": [group.cs for group in groups],
+            "rlnAmplitudeContrast": [group.amplitude_contrast for group in groups],
+        }
+    )
+    boxed = [group for group in groups if group.box is not None and group.image_pixel_size is not None]
+    if boxed and len(boxed) != len(groups):
+        raise ValueError("some optics groups have a box size and others none")
+    if boxed:
+        table["rlnImagePixelSize"] = [group.image_pixel_size for group in groups]
+        table["rlnImageSize"] = [group.box for group in groups]
+        table["rlnImageDimensionality"] = 2
+    return table
+
+
+def micrograph_rows(micrographs: pd.DataFrame) -> pd.DataFrame:
+    """Table data_micrographs from columns ``path`` and, where known, the names of Ctf and of the motion.
+
+    Takes path, path_unweighted, optics_group, motion_path, motion_total, motion_early, motion_late (Å),
+    defocus_u, defocus_v (Å), defocus_angle, phase_shift (degrees), fit_resolution (Å), score.
+    """
+    table = _renamed(micrographs, _MICROGRAPH | _CTF, required=("path",))
+    table.insert(1, "rlnOpticsGroup", _optics_groups(micrographs))
+    return table
+
+
+def particle_rows(particles: pd.DataFrame) -> pd.DataFrame:
+    """Table data_particles, one row a particle.
+
+    Takes micrograph (path), y, x (px of the micrograph) and, where known, stack (path) and index (from 1),
+    optics_group, pick_score, class_number, the names of Ctf, rotation (degrees counter-clockwise, y up, that
+    turn the class average onto the particle), shift_y, shift_x (px from the box centre to the particle's)
+    with pixel_size (Å of the boxed image).
+    """
+    table = _renamed(
+        particles, {"micrograph": "rlnMicrographName"} | _PARTICLE | _CTF, ("micrograph", "y", "x")
+    )
+    table.insert(1, "rlnOpticsGroup", _optics_groups(particles))
+    if "stack" in particles:
+        places = zip(particles["index"].tolist(), particles["stack"].tolist(), strict=True)
+        images = [f"{int(index):06d}@{star_name(stack)}" for index, stack in places]
+        table.insert(0, "rlnImageName", pd.Series(images, index=table.index, dtype=object))
+    if "rotation" in particles:
+        table["rlnAnglePsi"] = _wrapped(-particles["rotation"].to_numpy(float))
+    if "shift_y" in particles:
+        pixel_size = particles["pixel_size"].to_numpy(float)
+        table["rlnOriginXAngst"] = -particles["shift_x"].to_numpy(float) * pixel_size
+        table["rlnOriginYAngst"] = -particles["shift_y"].to_numpy(float) * pixel_size
+    return table
+
+
+def _renamed(rows: pd.DataFrame, names: Mapping[str, str], required: Iterable[str]) -> pd.DataFrame:
+    missing = [name for name in required if name not in rows]
+    if missing:
+        raise ValueError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, rows.columns))}")
+    known = [name for name in names if name in rows]
+    return rows[known].rename(columns=dict(names)).reset_index(drop=True)
+
+
+def _optics_groups(rows: pd.DataFrame) -> Any:
+    return rows["optics_group"].to_numpy(int) if "optics_group" in rows else 1
+
+
+def _wrapped(degrees: Any) -> Any:
+    return (degrees + 180) % 360 - 180
+
+
+def write_motion_star(
+    path: str | os.PathLike[str],
+    motion: MotionModel,
+    *,
+    movie_name: str,
+    gain_name: str | None = None,
+    binning: float = 1,
+    voltage: float,
+    initial_dose: float = 0.0,
+    first_frame: int = 1,
+    eer_frames: int | None = None,
+) -> None:
+    """Write RELION's per-movie motion STAR; the first of the motion's frames is ``first_frame`` of the movie."""
+    frames = np.arange(len(motion.shifts)) + first_frame
+    general: dict[str, Any] = {
+        "rlnImageSizeX": motion.width,
+        "rlnImageSizeY": motion.height,
+        "rlnImageSizeZ": int(frames[-1]),
+        "rlnMicrographMovieName": movie_name,
+        "rlnMicrographGainName": gain_name,
+        "rlnMicrographBinning": float(binning),
+        "rlnMicrographOriginalPixelSize": motion.pixel_size,
+        "rlnMicrographDoseRate": motion.dose_per_frame,
+        "rlnMicrographPreExposure": initial_dose,
+        "rlnVoltage": voltage,
+        "rlnMicrographStartFrame": first_frame,
+        "rlnEERUpsampling": None if eer_frames is None else 1,
+        "rlnEERGrouping": eer_frames,
+        "rlnMotionModelVersion": int(motion.local is not None),
+    }
+    blocks: dict[str, Block] = {
+        "general": {label: value for label, value in general.items() if value is not None},
+        "global_shift": pd.DataFrame(
+            {
+                "rlnMicrographFrameNumber": frames,
+                "rlnMicrographShiftX": _minus(motion.shifts[:, 1]),
+                "rlnMicrographShiftY": _minus(motion.shifts[:, 0]),
+            }
+        ),
+    }
+    if motion.local is not None:
+        # X before Y; RELION keeps the coefficients in px of the binned frames.
+        coefficients = _minus(np.asarray(motion.local, float)[::-1].reshape(36) / binning)
+        blocks["local_motion_model"] = pd.DataFrame(
+            {"rlnMotionModelCoeffsIdx": np.arange(36), "rlnMotionModelCoeff": coefficients}
+        )
+    write_star(path, blocks)
+
+
+def _minus(values: Any) -> Any:
+    # Adding zero turns -0 into 0.
+    return -np.asarray(values, float) + 0.0
+
+
+def read_motion_star(path: str | os.PathLike[str]) -> MotionModel:
+    """Read RELION's per-movie motion STAR; shifts are those of the frames that it lists, the first zero."""
+    blocks = read_star(path)
+    try:
+        general, table = blocks["general"], blocks["global_shift"]
+        shifts = -np.stack(
+            [table[f"rlnMicrographShift{axis}"].to_numpy(np.float64) for axis in "YX"],  # type: ignore[union-attr]
+            axis=1,
+        )
+        if len(shifts) == 0 or not np.isfinite(shifts).all() or (shifts == -_NOT_OBSERVED).any():
+            raise BadFile(f"{Path(path).name} has frames without a shift")
+        return MotionModel(
+            shifts=shifts - shifts[0],
+            pixel_size=float(general["rlnMicrographOriginalPixelSize"]),
+            dose_per_frame=float(general.get("rlnMicrographDoseRate", float("nan"))),
+            height=int(general["rlnImageSizeY"]),
+            width=int(general["rlnImageSizeX"]),
+            local=_local(blocks, float(general.get("rlnMicrographBinning", 1))),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(f"{Path(path).name} is no motion STAR: {error} is missing or no number") from None
+
+
+def _local(blocks: Mapping[str, Block], binning: float) -> Any:
+    if "local_motion_model" not in blocks:
+        return None
+    coefficients = np.asarray(blocks["local_motion_model"]["rlnMotionModelCoeff"], np.float64)
+    if len(coefficients) != 36:
+        raise BadFile(f"a local motion model of {len(coefficients)} coefficients, expected 36")
+    return -coefficients.reshape(2, 6, 3)[::-1] * binning
