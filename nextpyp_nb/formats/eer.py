@@ -100,7 +100,7 @@ def _add_events(
         used += run_bits
         pixel += run
         if pixel >= counts.size:
-            return pixel
+            return int(pixel)
         if run == full:
             continue
         counts[pixel] += step
@@ -108,4 +108,4 @@ def _add_events(
         word >>= np.uint64(sub_bits)
         held -= sub_bits
         used += sub_bits
-    return pixel
+    return int(pixel)

@@ -42,7 +42,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     movie = check_movie(path)
     if movie.n_frames != 1:
         raise ValueError(f"{Path(path).name} holds {movie.n_frames} images, expected one")
-    return read_frames(path)[0]
+    image: NDArray[Any] = read_frames(path)[0]
+    return image
 
 
 def _holds_events(path: str | os.PathLike[str]) -> bool:

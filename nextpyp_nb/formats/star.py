@@ -106,9 +106,8 @@ def particle_rows(particles: pd.DataFrame) -> pd.DataFrame:
     turn the class average onto the particle), shift_y, shift_x (px from the box centre to the particle's)
     with pixel_size (Å of the boxed image).
     """
-    table = _renamed(
-        particles, {"micrograph": "rlnMicrographName"} | _PARTICLE | _CTF, ("micrograph", "y", "x")
-    )
+    names = {"micrograph": "rlnMicrographName"} | _PARTICLE | _CTF
+    table = _renamed(particles, names, required=("micrograph", "y", "x"))
     table.insert(1, "rlnOpticsGroup", _optics_groups(particles))
     if "stack" in particles:
         places = zip(particles["index"].tolist(), particles["stack"].tolist(), strict=True)
@@ -151,7 +150,7 @@ def write_motion_star(
     first_frame: int = 1,
     eer_frames: int | None = None,
 ) -> None:
-    """Write RELION's per-movie motion STAR; the first of the motion's frames is ``first_frame`` of the movie."""
+    """Write RELION's per-movie motion STAR; the motion begins at the movie's ``first_frame`` (from 1)."""
     frames = np.arange(len(motion.shifts)) + first_frame
     general: dict[str, Any] = {
         "rlnImageSizeX": motion.width,
@@ -197,11 +196,9 @@ def read_motion_star(path: str | os.PathLike[str]) -> MotionModel:
     """Read RELION's per-movie motion STAR; shifts are those of the frames that it lists, the first zero."""
     blocks = read_star(path)
     try:
-        general, table = blocks["general"], blocks["global_shift"]
-        shifts = -np.stack(
-            [table[f"rlnMicrographShift{axis}"].to_numpy(np.float64) for axis in "YX"],  # type: ignore[union-attr]
-            axis=1,
-        )
+        general: Any = blocks["general"]
+        table: Any = blocks["global_shift"]
+        shifts = -table[["rlnMicrographShiftY", "rlnMicrographShiftX"]].to_numpy(np.float64)
         if len(shifts) == 0 or not np.isfinite(shifts).all() or (shifts == -_NOT_OBSERVED).any():
             raise BadFile(f"{Path(path).name} has frames without a shift")
         return MotionModel(
