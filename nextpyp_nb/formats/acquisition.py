@@ -136,9 +136,7 @@ def _from_epu(raw: bytes, name: str) -> Acquisition:
         leaves = _Leaves(raw)
     except (expat.ExpatError, LookupError) as error:
         raise BadFile(f"{name} is no complete XML ({error})") from None
-    frames = leaves.number("NumberOffractions") or NAN
-    if math.isnan(frames):
-        frames = leaves.number("Key:FractionationSettings/NumberOfFractions")
+    frames = leaves.number("NumberOffractions")
     return Acquisition(
         pixel_size=_positive(leaves.number("pixelSize/x/numericValue", 1e10)),
         voltage=_positive(leaves.number("AccelerationVoltage", 1e-3)),
@@ -153,7 +151,7 @@ def _from_epu(raw: bytes, name: str) -> Acquisition:
         tilt=math.degrees(leaves.number("stage/Position/A")),
         n_frames=int(frames) if frames > 0 else None,
         time=_iso_time(leaves.text("acquisitionDateTime")),
-        camera=leaves.text("camera/Name"),
+        camera=leaves.text("Key:DetectorCommercialName") or leaves.text("camera/Name"),
     )
 
 

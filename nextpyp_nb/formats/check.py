@@ -85,7 +85,7 @@ def _check_tiff(path: Path) -> Movie:
             height=first.height,
             width=first.width,
             dtype=dtype,
-            pixel_size=None if events else tiff.pixel_size(file),
+            pixel_size=eer.pixel_size(file) if events else tiff.pixel_size(file),
         )
 
 

@@ -1,6 +1,7 @@
 """EER movies: electron events run-length coded, one TIFF page a raw detector frame."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from nextpyp_nb.formats.files import BadFile
 from nextpyp_nb.formats.ifd import EER_COMPRESSIONS, Page, Tiff
 
+_METADATA = 65001
 _RUN_BITS, _SUB_BITS_X, _SUB_BITS_Y = 65007, 65008, 65009
 _PADDING = bytes(16)
 
@@ -31,6 +33,16 @@ def symbol_bits(tiff: Tiff, page: Page) -> tuple[int, int]:
     if not (4 <= run <= 16 and 0 <= sub <= 8):
         raise BadFile(f"EER with {run}-bit runs and {sub}-bit positions")
     return run, sub
+
+
+def pixel_size(tiff: Tiff) -> float | None:
+    """Pixel size in Å from the acquisition metadata; None where they hold none."""
+    found = re.search(
+        r'name="sensorPixelSize\.width"\s+unit="m"\s*>\s*([0-9.]+[eE]-\d+)\s*<',
+        tiff.text(tiff.pages[0], _METADATA),
+    )
+    size = float(found[1]) * 1e10 if found else 0.0
+    return size if 0.05 <= size <= 100 else None
 
 
 def read_eer(

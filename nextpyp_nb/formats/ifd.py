@@ -108,6 +108,13 @@ class Tiff:
         over, under = np.frombuffer(self.read(entry.offset, 8), self.order + "u4").tolist()
         return over / under if under else float("nan")
 
+    def text(self, page: Page, tag: int) -> str:
+        """A tag's bytes as text, at most 1 MB of it; empty where absent."""
+        entry = page.tags.get(tag)
+        if entry is None or entry.kind not in (1, 2, 7):
+            return ""
+        return self.read(entry.offset, min(entry.count, 1 << 20)).decode("utf-8", errors="replace")
+
     def strips(self, page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Offsets and byte counts of a page's strips, inside the file."""
         offsets, counts = self.values(page, OFFSETS), self.values(page, COUNTS)

@@ -15,6 +15,7 @@ from nextpyp_nb.formats.ifd import MAX_FRAMES, MAX_SIDE
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
 _PACKED = 101
+_FLOAT16_MAX = 65504.0
 _DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", _PACKED: "u1"}
 _MODES = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}
 
@@ -178,7 +179,7 @@ def _storable(values: NDArray[Any], float16: bool) -> NDArray[Any]:
     if values.dtype.kind == "f":
         wanted = np.dtype("<f2" if float16 or values.dtype.itemsize == 2 else "<f4")
         largest = float(np.abs(values).max(initial=0))
-        if wanted.itemsize == 2 and largest > np.finfo(np.float16).max:
+        if wanted.itemsize == 2 and largest > _FLOAT16_MAX:
             raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
         return values.astype(wanted, copy=False)
     if values.dtype.kind == "b" or (values.dtype == np.uint8 and values.max(initial=0) < 128):
