@@ -61,6 +61,9 @@ def side_file(movie_path: str | os.PathLike[str]) -> Path | None:
     movie = Path(movie_path)
     stem = _MOVIE_ENDING.sub("", movie.stem)
     wanted = [f"{movie.name}.mdoc", f"{movie.stem}.mdoc", f"{stem}.xml", f"{movie.stem}.xml"]
+    for name in wanted:
+        if (movie.parent / name).is_file():
+            return movie.parent / name
     if not movie.parent.is_dir():
         return None
     order = {name.lower(): rank for rank, name in reversed(list(enumerate(wanted)))}

@@ -20,6 +20,8 @@ def read_frames(
 
     For EER these are fractions of ``eer_frames`` raw frames each.
     """
+    if eer_frames < 1:
+        raise ValueError(f"{eer_frames} raw frames a fraction, expected 1 or more")
     movie = check_movie(path)
     with Path(path).open("rb") as file:
         container: bool = file.read(4) in ifd.MAGIC
@@ -28,8 +30,9 @@ def read_frames(
             start, stop = _span(first, last, movie.n_frames)
             return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop)
         if _holds_events(path):
-            start, stop = _span(first, last, max(1, movie.n_frames // eer_frames))
-            return _read_events(path, start, stop, eer_frames, threads)
+            group = min(eer_frames, movie.n_frames)
+            start, stop = _span(first, last, movie.n_frames // group)
+            return _read_events(path, start, stop, group, threads)
         start, stop = _span(first, last, movie.n_frames)
         return tiff.read_tiff(path, start, stop, threads)
     except MemoryError:
@@ -52,10 +55,10 @@ def _holds_events(path: str | os.PathLike[str]) -> bool:
 
 
 def _read_events(
-    path: str | os.PathLike[str], first: int, stop: int, eer_frames: int, threads: int
+    path: str | os.PathLike[str], first: int, stop: int, group: int, threads: int
 ) -> NDArray[Any]:
-    frames, dropped = eer.read_eer(path, first, stop, eer_frames, threads)
-    raw = len(frames) * eer_frames
+    frames, dropped = eer.read_eer(path, first, stop, group, threads)
+    raw = len(frames) * group
     if dropped * 2 > raw:
         raise BadFile(f"{dropped} of {raw} raw EER frames are corrupt")
     if dropped:

@@ -26,11 +26,12 @@ _WHOLE_NUMBER = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4",
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One entry of a directory: where its values lie."""
+    """One entry of a directory: where its values lie, or the bytes of a few values ``inside`` it."""
 
     kind: int
     count: int
     offset: int
+    inside: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,8 @@ class Tiff:
         if entry.count > 4 * MAX_SIDE:
             raise BadFile(f"TIFF tag {tag} claims {entry.count} values")
         dtype = np.dtype(self.order + _WHOLE_NUMBER[entry.kind])
-        raw = np.frombuffer(self.read(entry.offset, entry.count * dtype.itemsize), dtype)
+        size = entry.count * dtype.itemsize
+        raw = np.frombuffer(entry.inside[:size] or self.read(entry.offset, size), dtype)
         if raw.dtype.kind == "u" and raw.size and raw.max() > np.uint64(1 << 62):
             raise BadFile(f"TIFF tag {tag} points beyond any file")
         return raw.astype(np.int64)
@@ -171,9 +173,12 @@ class Tiff:
         for n in range(count):
             piece = raw[n * entry : (n + 1) * entry]
             kind, values = self._number(piece[2:4]), self._number(piece[4 : 4 + field])
-            inside = _SIZE.get(kind, 1) * values <= field
-            place = at + wide + n * entry + 4 + field if inside else self._number(piece[4 + field :])
-            tags[self._number(piece[:2])] = Tag(kind, values, place)
+            last = piece[4 + field :]
+            if _SIZE.get(kind, 1) * values <= field:
+                place, inside = at + wide + n * entry + 4 + field, last
+            else:
+                place, inside = self._number(last), b""
+            tags[self._number(piece[:2])] = Tag(kind, values, place, inside)
         bare = Page(tags=tags, width=0, height=0, bits=0, compression=0, end=at + wide + len(raw))
         page = Page(
             tags=tags,

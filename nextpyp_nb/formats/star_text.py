@@ -14,6 +14,7 @@ import pandas as pd
 from nextpyp_nb.formats.files import BadFile, published
 
 Block = pd.DataFrame | dict[str, Any]
+_NOT_NUMBERS = ["nan", "-nan", "NaN", "<NA>"]
 _UNHOLDABLE = re.compile(r"[\s'\"\x00-\x1f\x7f]|^[#_;]|^$|^(data_|loop_)")
 
 
@@ -90,12 +91,14 @@ def _loop(body: list[tuple[int, str]]) -> pd.DataFrame:
 
 def _numeric(column: "pd.Series[Any]") -> "pd.Series[Any]":
     try:
-        return pd.to_numeric(column)
+        return pd.to_numeric(column.replace(_NOT_NUMBERS, float("nan")))
     except ValueError:
         return column
 
 
 def _number(word: str) -> Any:
+    if "_" in word:  # Python would read 1_2 as 12
+        return word
     for kind in (int, float):
         try:
             return kind(word)

@@ -140,7 +140,7 @@ def test_refuses_impossible_headers(tmp_path, nx, ny, nz, mode, what):
 def test_other_files_are_named_for_what_they_are(tmp_path):
     path = tmp_path / "a.mrc"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8)
-    with pytest.raises(BadFile, match="not a movie: a.mrc begins with .*PNG.* expected TIFF, MRC or EER"):
+    with pytest.raises(BadFile, match=r"not a movie: a\.mrc begins with .*PNG.* expected TIFF, MRC or EER"):
         check_movie(path)
     path.write_bytes(b"")
     with pytest.raises(BadFile, match="empty"):
