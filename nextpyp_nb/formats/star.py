@@ -110,8 +110,9 @@ def particle_rows(particles: pd.DataFrame) -> pd.DataFrame:
     table = _renamed(particles, names, required=("micrograph", "y", "x"))
     table.insert(1, "rlnOpticsGroup", _optics_groups(particles))
     if "stack" in particles:
+        names = {stack: star_name(stack) for stack in particles["stack"].unique()}
         places = zip(particles["index"].tolist(), particles["stack"].tolist(), strict=True)
-        images = [f"{int(index):06d}@{star_name(stack)}" for index, stack in places]
+        images = [f"{int(index):06d}@{names[stack]}" for index, stack in places]
         table.insert(0, "rlnImageName", pd.Series(images, index=table.index, dtype=object))
     if "rotation" in particles:
         table["rlnAnglePsi"] = _wrapped(-particles["rotation"].to_numpy(float))

@@ -125,12 +125,24 @@ def _loop_lines(table: pd.DataFrame) -> Iterator[str]:
     yield "loop_\n"
     for n, label in enumerate(table.columns, 1):
         yield f"_{label} #{n}\n"
-    columns = [[_word(value) for value in table[label].tolist()] for label in table.columns]
+    columns = [_words_of(table[label]) for label in table.columns]
     for row in zip(*columns, strict=True):
         yield " ".join(row) + "\n"
 
 
+def _words_of(column: "pd.Series[Any]") -> list[str]:
+    if column.dtype.kind == "f":
+        return [f"{value:.9g}" for value in column.tolist()]
+    if column.dtype.kind in "iu":
+        return [str(value) for value in column.tolist()]
+    values = column.tolist()
+    words = {value: _word(value) for value in dict.fromkeys(values)}
+    return [words[value] for value in values]
+
+
 def _word(value: Any) -> str:
+    if value is None:
+        return "nan"
     if isinstance(value, str | os.PathLike):
         return star_name(value)
     if isinstance(value, bool | np.bool_):

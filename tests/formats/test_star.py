@@ -296,7 +296,13 @@ def blob(shape, *spots):
 def test_relion_extracts_at_our_coordinates(tmp_path):
     write_mrc(tmp_path / "mic.mrc", blob((96, 128), (30, 40, 1), (70, 100, 2)), pixel_size=1.3)
     micrographs = pd.DataFrame(
-        {"path": ["mic.mrc"], "defocus_u": [9000.0], "defocus_v": [8800.0], "defocus_angle": [10.0]}
+        {
+            "path": ["mic.mrc"],
+            "defocus_u": [9000.0],
+            "defocus_v": [8800.0],
+            "defocus_angle": [10.0],
+            "fit_resolution": [None],
+        }
     )
     write_star(
         tmp_path / "micrographs.star",
