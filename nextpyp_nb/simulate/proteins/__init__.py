@@ -1,0 +1,1 @@
+"""Coordinates of the two proteins that the pretend microscope looks at."""

@@ -1,0 +1,85 @@
+"""How cameras, copiers and accidents put a file on disk, one step at a time.
+
+Each writer is a generator: it does a piece of the work and yields, so that a caller sleeps, looks at
+the folder or walks away between the steps.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+Writer = Callable[[Path, bytes, int], Iterator[None]]
+
+
+def tiff_bytes(frames: Iterable[NDArray[np.uint8]]) -> bytes:
+    """A counting movie as LZW TIFF, one strip a frame, the last row first as cameras store it."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as tiff:
+        for frame in frames:
+            tiff.write(
+                frame[::-1],
+                compression="lzw",
+                photometric="minisblack",
+                rowsperstrip=frame.shape[0],
+                metadata=None,
+                software=False,
+            )
+    return stream.getvalue()
+
+
+def appended(path: Path, content: bytes, chunks: int = 8) -> Iterator[None]:
+    """Grow the file under its own name, as a camera does."""
+    with path.open("wb") as stream:
+        for chunk in _split(content, chunks):
+            stream.write(chunk)
+            stream.flush()
+            yield
+
+
+def preallocated(path: Path, content: bytes, chunks: int = 8) -> Iterator[None]:
+    """Take the full size at once, all zero, then fill it from the front."""
+    with path.open("wb") as stream:
+        stream.truncate(len(content))
+        yield
+        for chunk in _split(content, chunks):
+            stream.write(chunk)
+            stream.flush()
+            yield
+
+
+def renamed(path: Path, content: bytes, chunks: int = 8) -> Iterator[None]:
+    """Grow ``<name>.part`` and rename it when whole."""
+    temporary = path.with_name(path.name + ".part")
+    yield from appended(temporary, content, chunks)
+    temporary.rename(path)
+    yield
+
+
+def truncated(path: Path, content: bytes, chunks: int = 8) -> Iterator[None]:
+    """Stop for good after seven tenths of the file."""
+    yield from appended(path, content[: len(content) * 7 // 10], chunks)
+
+
+def zero_tail(path: Path, content: bytes, chunks: int = 8) -> Iterator[None]:
+    """Stop for good after seven tenths; the rest of the full size stays zero."""
+    whole = len(content) * 7 // 10
+    yield from preallocated(path, content[:whole] + bytes(len(content) - whole), chunks)
+
+
+WRITERS: dict[str, Writer] = {
+    "appended": appended,
+    "preallocated": preallocated,
+    "renamed": renamed,
+    "truncated": truncated,
+    "zero_tail": zero_tail,
+}
+
+
+def _split(content: bytes, chunks: int) -> Iterator[bytes]:
+    size = max(1, -(-len(content) // chunks))
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
