@@ -1,0 +1,240 @@
+"""Least-squares model of a power spectrum on a polar grid: smooth background + smooth amplitude x fringes."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+from nextpyp_nb.kernels.ctf import wavelength
+from nextpyp_nb.records import FloatArray
+
+_SECTORS = 36
+_CROSS = 1
+_BACKGROUND_KNOTS = 14
+_AMPLITUDE_KNOTS = 4
+_RIDGE = 1e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolarGrid:
+    """Cells (sector, ring) over half a spectrum; ``cell`` gives the number of each chosen rfft point."""
+
+    chosen: Any
+    cell: Any
+    shape: tuple[int, int]
+    count: FloatArray
+    k2: FloatArray
+    k2_cos: FloatArray
+    k2_sin: FloatArray
+    frequency: FloatArray
+
+    def pool(self, values: FloatArray) -> FloatArray:
+        """Mean of an rfft-layout image over each cell; 0 where a cell is empty."""
+        total = np.bincount(self.cell, values[self.chosen], minlength=self.count.size)
+        return total.reshape(self.shape) / np.maximum(self.count, 1)
+
+
+@lru_cache(maxsize=8)
+def polar_grid(size: int, pixel_size: float, lowest: float, highest: float) -> PolarGrid:
+    """Half-pixel rings and 5° sectors between two frequencies (1/Å), without the lines kx = 0 and ky = 0."""
+    ky = np.fft.fftfreq(size, pixel_size)[:, None]
+    kx = np.fft.rfftfreq(size, pixel_size)[None, :]
+    k2 = kx**2 + ky**2
+    step = 0.5 / (size * pixel_size)
+    edge = (_CROSS + 0.5) * 2 * step
+    chosen = (k2 >= lowest**2) & (k2 <= highest**2) & (np.abs(ky) > edge) & (kx > edge)
+    angle = np.arctan2(ky, kx + 0 * ky)[chosen] % np.pi
+    sector = np.minimum((angle * (_SECTORS / np.pi)).astype(np.int64), _SECTORS - 1)
+    ring = np.rint(np.sqrt(k2[chosen]) / step).astype(np.int64)
+    first = ring.min()
+    shape = (_SECTORS, int(ring.max() - first) + 1)
+    cell = sector * shape[1] + ring - first
+    count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    grid = PolarGrid(
+        chosen=chosen,
+        cell=cell,
+        shape=shape,
+        count=count,
+        k2=np.empty(0),
+        k2_cos=np.empty(0),
+        k2_sin=np.empty(0),
+        frequency=(first + np.arange(shape[1])) * step,
+    )
+    return PolarGrid(
+        chosen=chosen,
+        cell=cell,
+        shape=shape,
+        count=count,
+        k2=grid.pool(k2),
+        k2_cos=grid.pool(kx**2 - ky**2),
+        k2_sin=grid.pool(2 * kx * ky),
+        frequency=grid.frequency,
+    )
+
+
+def spline_basis(frequency: FloatArray, knots: int) -> FloatArray:
+    """Cubic B-splines (frequency, knots), denser at low frequency."""
+    place = np.sqrt(frequency)
+    place = (place - place[0]) / (place[-1] - place[0])
+    edges = np.concatenate(([0.0] * 3, np.linspace(0, 1, knots - 2), [1.0] * 3))
+    return np.asarray(BSpline.design_matrix(np.clip(place, 0, 1), edges, 3).toarray())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optics:
+    """What turns defocus into phase: kV, mm, and the constant phase of the amplitude contrast."""
+
+    voltage: float
+    cs: float
+    amplitude_contrast: float
+
+    def phase(self, k2: Any, defocus_k2: Any, shift: float = 0.0) -> Any:
+        """Chi in radians from k² and defocus x k² (which may vary with direction)."""
+        lam = wavelength(self.voltage)
+        aberration = 0.5e7 * lam**2 * self.cs * k2 * k2
+        return math.pi * lam * (defocus_k2 - aberration) + math.asin(self.amplitude_contrast) + shift
+
+
+class FringeModel:
+    """P = N(k) - A(k) cos 2 chi, that is N' + 2 A CTF², with N and A solved for at every chi.
+
+    Parameters are (mean defocus, cos and sin part of half the astigmatism, Å; phase shift, radians).
+    Weights are inverse variances of a periodogram, so the fit is close to maximum likelihood.
+    """
+
+    def __init__(self, grid: PolarGrid, power: FloatArray, optics: Optics, tolerance: float) -> None:
+        self.grid, self.optics, self.power = grid, optics, power
+        self.background_basis = spline_basis(grid.frequency, _BACKGROUND_KNOTS)
+        self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
+        rings = grid.count.sum(axis=0)
+        mean = (grid.count * power).sum(axis=0) / np.maximum(rings, 1)
+        floor = 0.1 * float(np.median(mean))
+        trust = rings / np.maximum(mean, floor) ** 2
+        smooth = self.background_basis @ _solve(self.background_basis, trust, trust * mean)
+        self.level = np.maximum(smooth, floor)
+        self.weight = grid.count / self.level**2
+        self.prior = 0.0
+        self.prior = self.variance() / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
+
+    def cosine(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """2 chi and -cos 2 chi on the grid."""
+        g = self.grid
+        defocus_k2 = parameters[0] * g.k2 + parameters[1] * g.k2_cos + parameters[2] * g.k2_sin
+        twice = 2.0 * self.optics.phase(g.k2, defocus_k2, parameters[3])
+        return twice, -np.cos(twice)
+
+    def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """Background and amplitude per ring, and the weighted sum of squares left."""
+        B, A = self.background_basis, self.amplitude_basis
+        weighted = self.weight * fringe
+        w, wc = self.weight.sum(axis=0), weighted.sum(axis=0)
+        wcc = (weighted * fringe).sum(axis=0)
+        wp, wcp = (self.weight * self.power).sum(axis=0), (weighted * self.power).sum(axis=0)
+        cross = B.T @ (wc[:, None] * A)
+        matrix = np.block([[B.T @ (w[:, None] * B), cross], [cross.T, A.T @ (wcc[:, None] * A)]])
+        matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
+        right = np.concatenate((B.T @ wp, A.T @ wcp))
+        found = np.linalg.solve(matrix, right)
+        n = B.shape[1]
+        left = float((self.weight * self.power**2).sum() - found @ right)
+        return B @ found[:n], A @ found[n:], left
+
+    def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """As ``solve``, with the restraint on the astigmatism added."""
+        background, amplitude, left = self.solve(self.cosine(parameters)[1])
+        return background, amplitude, left + self.prior * float(parameters[1] ** 2 + parameters[2] ** 2)
+
+    def variance(self) -> float:
+        """Relative variance of the power per spectrum point, from what a smooth background leaves."""
+        _, _, left = self.solve(np.zeros(self.grid.shape))
+        return left / max(int((self.grid.count > 0).sum()), 1)
+
+    def search(self, defocus: FloatArray, phases: FloatArray) -> FloatArray:
+        """Drop of the sum of squares (phase, defocus) without astigmatism, negative amplitudes punished."""
+        w = self.weight.sum(axis=0)
+        root = np.sqrt(w)
+        power = (self.weight * self.power).sum(axis=0) / np.maximum(root, 1e-12)
+        smooth, _ = np.linalg.qr(root[:, None] * self.background_basis)
+        power = power - smooth @ (smooth.T @ power)
+        k2 = self.grid.frequency**2
+        bare = self.optics.phase(k2, np.multiply.outer(defocus, k2))
+        gains = np.empty((len(phases), len(defocus)))
+        for row, shift in enumerate(phases):
+            fringe = -np.cos(2.0 * (bare + shift)) * root
+            columns = fringe[:, :, None] * self.amplitude_basis
+            flat = columns - smooth @ np.einsum("rn,drk->dnk", smooth, columns, optimize=True)
+            right = np.einsum("drk,r->dk", flat, power, optimize=True)
+            matrix = flat.transpose(0, 2, 1) @ flat
+            diagonal = np.einsum("dkk->d", matrix)[:, None, None] * np.eye(matrix.shape[1])
+            found = np.linalg.solve(matrix + 1e-6 * diagonal, right[:, :, None])[:, :, 0]
+            negative = np.minimum(found @ self.amplitude_basis.T, 0.0) ** 2 @ (0.5 * w)
+            gains[row] = (found * right).sum(axis=1) - negative
+        return gains
+
+    def refine(self, start: FloatArray, free: NDArray[np.bool_], steps: int = 12) -> tuple[FloatArray, float]:
+        """Levenberg-Marquardt on the ``free`` parameters; returns them and the cost."""
+        parameters = np.asarray(start, float)
+        background, amplitude, cost = self.cost(parameters)
+        damping = 1e-3
+        for _ in range(steps):
+            gradient, curvature = self.slope(parameters, background, np.maximum(amplitude, 0.0))
+            gradient, curvature = gradient[free], curvature[np.ix_(free, free)]
+            for _ in range(6):
+                step = np.zeros(4)
+                damped = curvature + damping * np.diag(np.diag(curvature) + 1e-12)
+                step[free] = np.linalg.solve(damped, gradient)
+                trial = self.cost(parameters + step)
+                if trial[2] < cost:
+                    break
+                damping = max(8 * damping, 1e-2)
+            else:
+                break
+            parameters = parameters + step
+            background, amplitude, cost = trial
+            damping *= 0.3
+            if np.abs(step[:3]).max() < 0.5 and abs(step[3]) < 1e-3:
+                break
+        return parameters, cost
+
+    def slope(
+        self, parameters: FloatArray, background: FloatArray, amplitude: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Half the negative gradient of the cost and its Gauss-Newton curvature, (4,) and (4, 4)."""
+        g = self.grid
+        twice, fringe = self.cosine(parameters)
+        tilt = amplitude * np.sin(twice)
+        rest = self.weight * tilt * (self.power - background - amplitude * fringe)
+        scale = 2 * math.pi * wavelength(self.optics.voltage)
+        arms = np.stack([scale * g.k2, scale * g.k2_cos, scale * g.k2_sin, np.full(g.shape, 2.0)]).reshape(
+            4, -1
+        )
+        gradient = arms @ rest.ravel()
+        curvature = (arms * (self.weight * tilt**2).ravel()) @ arms.T
+        gradient[1:3] -= self.prior * parameters[1:3]
+        curvature[[1, 2], [1, 2]] += self.prior
+        return gradient, curvature
+
+    def flatten_directions(self, parameters: FloatArray) -> FloatArray:
+        """The power without its smooth twofold anisotropy, such as drift leaves."""
+        g = self.grid
+        _, fringe = self.cosine(parameters)
+        background, amplitude, _ = self.solve(fringe)
+        power = self.power.copy()
+        rest = power - background - amplitude * fringe
+        for part in (g.k2_cos, g.k2_sin):
+            direction = part / np.maximum(g.k2, 1e-12)
+            trust = (self.weight * direction**2).sum(axis=0)
+            found = _solve(self.amplitude_basis, trust, (self.weight * direction * rest).sum(axis=0))
+            power -= (self.amplitude_basis @ found) * direction
+        return power
+
+
+def _solve(basis: FloatArray, weight: FloatArray, right: FloatArray) -> FloatArray:
+    """Weighted least squares of a spline, lightly damped."""
+    matrix = basis.T @ (weight[:, None] * basis)
+    matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
+    return np.asarray(np.linalg.solve(matrix, basis.T @ right))
