@@ -1,0 +1,92 @@
+"""Where no particle can be trusted: carbon, thick or crystalline ice, aggregates."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels.matched_filter import block_mean, clip_outliers, gaussian_average
+from nextpyp_nb.records import FloatArray
+
+# Two clusters of grey level further apart than this many of their own standard deviations are two materials;
+# one Gaussian cut in the middle gives 2.7, an even gradient 3.5.
+_TWO_MATERIALS = 5.0
+# (width of the average in radii, robust z it takes): sharp and deep is ice or carbon, broad is an aggregate.
+_EVIDENCE = ((0.4, 9.0), (1.0, 7.0))
+
+
+def junk_mask(average: Any, *, pixel_size: float, radius: float) -> Any:
+    """Mask of places darker or brighter than ice with particles of ``radius`` (Å) can be: bool (y, x).
+
+    ``average`` float (y, x), px of ``pixel_size`` Å, particles dark; works at about a twelfth of the radius
+    and repeats the answer up to the shape of ``average``. Grey levels fall into materials by Otsu's cut
+    (1979); the brightest common one is the ice, and in it a local mean stands out by its robust z.
+    """
+    xp = array_module(average)
+    factor = max(1, int(radius / 12.0 / pixel_size))
+    darkness = -block_mean(average.astype(np.float32), factor)
+    mask = _coarse_mask(darkness, radius / (pixel_size * factor))
+    mask = mask.repeat(factor, axis=0).repeat(factor, axis=1)
+    spare = [(0, n - m) for n, m in zip(average.shape, mask.shape, strict=True)]
+    return xp.pad(mask, spare, mode="edge")
+
+
+def _coarse_mask(darkness: Any, radius_px: float) -> Any:
+    xp = array_module(darkness)
+    darkness = clip_outliers(darkness)
+    ground = _brightest_material(
+        gaussian_average(darkness, xp.ones(darkness.shape, bool), _EVIDENCE[0][0] * radius_px)
+    )
+    junk = ~ground
+    for width, limit in _EVIDENCE:
+        level = gaussian_average(darkness, ground, width * radius_px)
+        centre = xp.median(level[ground])
+        spread = 1.4826 * xp.median(xp.abs(level[ground] - centre))
+        junk |= xp.abs(level - centre) > limit * xp.maximum(spread, 1e-12)
+    return _tidy(junk, radius_px)
+
+
+def _brightest_material(level: Any) -> Any:
+    """Bool (y, x): the brightest cluster of ``level`` (dark is large) that takes a fifth of the area."""
+    xp = array_module(level)
+    ground = xp.ones(level.shape, bool)
+    for _ in range(3):
+        cut, separation = _otsu(to_numpy(level[ground]))
+        if separation < _TWO_MATERIALS:
+            break
+        bright = ground & (level < cut)
+        common = float(bright.mean()) >= 0.2
+        ground = bright if common else ground & (level >= cut)
+    return ground
+
+
+def _otsu(values: FloatArray) -> tuple[float, float]:
+    """Otsu's cut of ``values`` and the distance of the two means in pooled standard deviations."""
+    counts, edges = np.histogram(values, 128)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    first = np.cumsum(counts * middle)[:-1]
+    gap = (counts * middle).sum() - first
+    gap = gap / np.maximum(above, 1) - first / np.maximum(below, 1)
+    between = below * above * gap**2
+    # Empty bins between two clusters all score alike: the middle of them is the fairest cut.
+    best = int(np.flatnonzero(between >= between.max() * (1 - 1e-9)).mean())
+    total = float(counts.sum())
+    within = float(values.var()) - float(between[best]) / total**2
+    return float(edges[best + 1]), float(gap[best]) / math.sqrt(max(within, 1e-12 * gap[best] ** 2, 1e-30))
+
+
+def _tidy(junk: Any, radius_px: float) -> Any:
+    """Drop specks smaller than half a particle and widen the rest by a quarter of the radius."""
+    xp, ndimage = array_module(junk), ndimage_module(junk)
+    labels, count = ndimage.label(junk)
+    if count == 0:
+        return junk
+    area = xp.bincount(labels.ravel())
+    area[0] = 0
+    kept = (area > 0.5 * math.pi * radius_px**2)[labels]
+    if not bool(kept.any()):
+        return kept
+    return ndimage.distance_transform_edt(~kept) <= 0.25 * radius_px
