@@ -16,7 +16,7 @@ from .exposure import Column, Exposure, compose
 from .scene import Label
 from .writers import WRITERS, tiff_bytes
 
-BAD_EVERY, FIRST_BAD = 8, 4
+BAD_EVERY, FIRST_BAD = 8, 3
 BAD: tuple[Label, ...] = ("ice_contamination", "carbon_edge", "severe_drift", "empty")
 
 

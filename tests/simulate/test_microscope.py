@@ -1,6 +1,5 @@
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from datetime import datetime
@@ -138,9 +137,9 @@ def test_metadata_come_when_asked(microscope, when, expected):
     side = side_file(path)
     assert (side is not None) is expected
     if when == "after":
-        assert os.stat(side).st_mtime_ns >= path.stat().st_mtime_ns
+        assert side.stat().st_mtime_ns >= path.stat().st_mtime_ns
     if when == "first":
-        assert os.stat(side).st_mtime_ns <= path.stat().st_mtime_ns
+        assert side.stat().st_mtime_ns <= path.stat().st_mtime_ns
 
 
 def test_unknown_writer_is_refused(tmp_path):
