@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint browser bench wheel clean
+.PHONY: demo test lint browser wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nextpyp-nb demo
@@ -19,9 +19,6 @@ lint: $(VENV)/.tested
 
 browser:
 	@sh .ci/browser
-
-bench: $(VENV)/.installed
-	$(BIN)/nextpyp-nb bench
 
 wheel: $(VENV)/.tested
 	$(BIN)/python -m build

@@ -1,22 +1,19 @@
 """Small named arrays on disk (.npz), written whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpyp_nb.formats.files import published
+
 
 def write_arrays(path: Path, **arrays: Any) -> None:
-    """Write ``arrays`` to ``path`` through a temporary name, so that readers never see half a file."""
+    """Write ``arrays`` so that readers never see half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as out:
+    with published(path) as part, part.open("wb") as out:
         np.savez(out, **arrays)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -18,8 +18,8 @@ from nextpyp_nb.kernels.class2d import Class2dState, classify
 from nextpyp_nb.kernels.display import montage
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.records import Ctf
+from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.tracks.places import Places, round_folder
 from nextpyp_nb.tracks.process_movie import Report, read_ctf
 
 SHEET_COLUMNS = 10
@@ -82,7 +82,7 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
             {name: (value if value == value else None) for name, value in asdict(c).items()}
             for c in result.classes
         ],
-        "path": str(round_folder(folder, number).relative_to(folder)),
+        "path": str(place(folder, "classes", number).parent.relative_to(folder)),
     }
 
 
@@ -100,7 +100,7 @@ def _gather(
             report({"stage": "boxing particles", "done": index, "total": len(names)})
         places = Places(folder, name)
         ctf = read_ctf(places)
-        if ctf is None or not places.picks.is_file():
+        if ctf is None or not places("picks").is_file():
             continue
         images, kept, where = box_micrograph(places, cut)
         stacks.append(images)
@@ -123,19 +123,19 @@ def _gather(
 
 def box_micrograph(places: Places, cut: Boxing) -> tuple[Any, Any, Any]:
     """Images (n, b, b), which picks were kept, and their centres (n, 2); cached on disk by picks and box."""
-    picks = read_arrays(places.picks)
-    source = places.weighted if places.weighted.is_file() else places.average
+    picks = read_arrays(places("picks"))
+    source = places("weighted") if places("weighted").is_file() else places("average")
     key = np.array(
         [
             cut.box_px,
             cut.box,
             round(cut.radius * 100),
-            places.picks.stat().st_mtime_ns,
+            places("picks").stat().st_mtime_ns,
             source.stat().st_mtime_ns,
         ]
     )
-    if places.particles.is_file():
-        cached = read_arrays(places.particles)
+    if places("particles").is_file():
+        cached = read_arrays(places("particles"))
         if np.array_equal(cached["key"], key):
             return cached["images"].astype(np.float32), cached["kept"], picks["centres"][cached["kept"]]
     average, pixel_size = read_mrc(source)
@@ -147,14 +147,14 @@ def box_micrograph(places: Places, cut: Boxing) -> tuple[Any, Any, Any]:
         target_pixel_size=cut.pixel_size,
         background_radius=cut.radius,
     )
-    write_arrays(places.particles, images=images.astype(np.float16), kept=kept, key=key)
+    write_arrays(places("particles"), images=images.astype(np.float16), kept=kept, key=key)
     return images, kept, picks["centres"][kept]
 
 
 def _previous_state(folder: Path, number: int | None, cut: Boxing) -> Class2dState | None:
     if number is None:
         return None
-    path = round_folder(folder, number) / "state.npz"
+    path = place(folder, "state", number)
     if not path.is_file():
         return None
     stored = read_arrays(path)
@@ -165,7 +165,7 @@ def _previous_state(folder: Path, number: int | None, cut: Boxing) -> Class2dSta
 
 def _write_round(folder: Path, number: int, result: Any, origin: dict[str, Any], cut: Boxing) -> None:
     """Write the round under a temporary name, then publish it at once."""
-    final = round_folder(folder, number)
+    final = place(folder, "classes", number).parent
     part = final.with_name(f".{final.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -43,9 +43,7 @@ def transfer_movie(found: Found, destination: Path, operation: str) -> Transferr
     digest = _copy(found, destination)
     if operation == "move" and digest_of(destination) != digest:
         destination.unlink()
-        raise OSError(
-            f"the copy of {found.source.name} does not read back as written; it will be made again"
-        )
+        raise OSError(f"the copy of {found.source.name} does not read back as written; it will be made again")
     return Transferred(path=destination, size=found.size, mtime_ns=found.mtime_ns, digest=digest)
 
 

@@ -25,8 +25,8 @@ from nextpyp_nb.kernels.motion import correct_motion
 from nextpyp_nb.kernels.picking import pick_particles
 from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.records import Ctf, MotionModel
+from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.tracks.places import Places
 
 Report = Callable[[dict[str, Any]], None]
 STAGES = ("motion", "ctf", "picking")
@@ -45,7 +45,7 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
         if first == 0:
             row |= _timed("motion", report, _motion, Path(payload["path"]), places, settings, payload)
-        average, pixel_size = read_mrc(places.average)
+        average, pixel_size = read_mrc(places("average"))
         motion, mean_dose = _read_motion(places)
         average = to_device(np.asarray(average, np.float32), payload.get("device"))
         if first <= 1:
@@ -62,7 +62,7 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def read_ctf(places: Places) -> Ctf | None:
     """The CTF of a micrograph as it was fitted, None where the fit failed."""
-    stored = read_arrays(places.ctf)
+    stored = read_arrays(places("ctf"))
     if "defocus_u" not in stored:
         return None
     return Ctf(**{name: float(stored[name]) for name in Ctf.__dataclass_fields__})
@@ -97,12 +97,12 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
     _write_averages(corrected, places, settings)
     motion = corrected.motion
     write_motion_star(
-        places.motion_star, motion, movie_name=path.name,
+        places("motion"), motion, movie_name=path.name,
         gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
         voltage=scope.voltage, initial_dose=scope.initial_dose,
     )  # fmt: skip
     write_arrays(
-        places.trajectory,
+        places("trajectory"),
         shifts=motion.shifts,
         pixel_size=motion.pixel_size,
         dose_per_frame=motion.dose_per_frame,
@@ -122,14 +122,14 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
 def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
     sign = np.float32(-1 if settings.raw_data.invert else 1)
-    for image, path in ((corrected.average, places.average), (corrected.weighted, places.weighted)):
+    for image, path in ((corrected.average, places("average")), (corrected.weighted, places("weighted"))):
         if image is not None:
             host = sign * to_numpy(image)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_mrc(path, host, pixel_size=pixel_size, float16=settings.motion.half_precision)
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
-    write_jpeg(places.preview, preview(sign * to_numpy(shown), max_side=1024))
-    write_jpeg(places.thumb, preview(sign * to_numpy(shown), max_side=256))
+    write_jpeg(places("preview"), preview(sign * to_numpy(shown), max_side=1024))
+    write_jpeg(places("thumb"), preview(sign * to_numpy(shown), max_side=256))
 
 
 def _gain(settings: Settings, shape: tuple[int, int]) -> tuple[Any, Any]:
@@ -167,7 +167,7 @@ def _oriented_gain(
 
 
 def _read_motion(places: Places) -> tuple[MotionModel, float]:
-    stored = read_arrays(places.trajectory)
+    stored = read_arrays(places("trajectory"))
     height, width = (int(side) for side in stored["shape"])
     motion = MotionModel(
         shifts=stored["shifts"],
@@ -191,12 +191,12 @@ def _ctf(average: Any, pixel_size: float, places: Places, settings: Settings) ->
             **settings.ctf.model_dump(),
         )
     except CtfFailed as failure:
-        write_arrays(places.ctf, reason=np.array(str(failure)))
+        write_arrays(places("ctf"), reason=np.array(str(failure)))
         fit = dict.fromkeys(("defocus_u", "defocus_v", "defocus_angle", "phase_shift"), None)
         return fit | {"fit_resolution": None, "ctf_score": None, "defocus_error": None,
                       "ctf_failed": str(failure), "ctf": None}  # fmt: skip
     ctf = fitted.ctf
-    write_arrays(places.ctf, spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
+    write_arrays(places("ctf"), spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
     return {
         "defocus_u": ctf.defocus_u,
         "defocus_v": ctf.defocus_v,
@@ -220,14 +220,14 @@ def _pick(
 ) -> dict[str, Any]:
     chosen = settings.picking
     if chosen.radius is None or chosen.method == "none":
-        places.picks.unlink(missing_ok=True)
+        places("picks").unlink(missing_ok=True)
         return {"particles": 0, "pick_threshold": None, "junk_fraction": None}
-    if places.weighted.is_file():
-        weighted, _ = read_mrc(places.weighted)
+    if places("weighted").is_file():
+        weighted, _ = read_mrc(places("weighted"))
         average = to_device(np.asarray(weighted, np.float32), payload.get("device"))
     picks = pick_particles(average, pixel_size=pixel_size, ctf=ctf, **chosen.model_dump())
     write_arrays(
-        places.picks, centres=picks.centres, scores=picks.scores, radius=picks.radius,
+        places("picks"), centres=picks.centres, scores=picks.scores, radius=picks.radius,
         pixel_size=picks.pixel_size, threshold=picks.threshold,
     )  # fmt: skip
     return {

@@ -1,0 +1,288 @@
+"""The command line: what a button does can be typed here."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nextpyp_nb import __version__
+from nextpyp_nb.session import (
+    copy_session,
+    create_session,
+    delete_session,
+    list_sessions,
+    open_session,
+)
+from nextpyp_nb.settings import Settings, read_site
+
+TRACKS = ("transfer", "preprocess", "classify")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what goes wrong is one sentence on stderr and a non-zero exit."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        sys.stderr.write(f"nextpyp-nb: {text}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nextpyp-nb", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    rooted = argparse.ArgumentParser(add_help=False)
+    rooted.add_argument(
+        "--root", type=Path, help="where sessions lie (default: the site's, ~/nextpyp-sessions)"
+    )
+    named = argparse.ArgumentParser(add_help=False, parents=[rooted])
+    named.add_argument("name", metavar="NAME", help="the session")
+    _add_new(add("new", parents=[named], help="make a session"))
+    run = add("run", parents=[named], help="run a session in the foreground")
+    run.add_argument("--until-idle", action="store_true", help="end when everything there is through")
+    run.set_defaults(command=_run)
+    for command, text in (
+        ("start", "start the tracks, detached"),
+        ("stop", "finish what is in flight, then stop"),
+        ("restart", "apply the saved settings, retry what failed"),
+        ("clear", "drop a track's results and all that follow from them"),
+    ):
+        tracked = add(command, parents=[named], help=text)
+        tracked.add_argument("--track", choices=TRACKS, help="one track only")
+        tracked.set_defaults(command=_command, action=command)
+    cancel = add("cancel", parents=[named], help="stop everything now")
+    cancel.set_defaults(command=_command, action="cancel", track=None)
+    status = add("status", parents=[named], help="what a session is doing")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(command=_status)
+    add("list", parents=[rooted], help="all sessions").set_defaults(command=_list)
+    _add_export(add("export", parents=[named], help="write STAR files for RELION"))
+    settings = add("set", parents=[named], help="change settings; restart applies them")
+    settings.add_argument("values", nargs="+", metavar="NAME=value")
+    settings.set_defaults(command=_set)
+    copy = add("copy", parents=[named], help="a new session with the same settings")
+    copy.add_argument("new_name", metavar="NEW")
+    copy.set_defaults(command=_copy)
+    delete = add("delete", parents=[named], help="delete a session and its files")
+    delete.add_argument("--yes", metavar="NAME", help="the name again, instead of typing it")
+    delete.add_argument("--with-raw", type=int, metavar="N", help="number of moved movies that go with it")
+    delete.set_defaults(command=_delete)
+    add("settings", help="every setting with unit, default and nextPYP's name").set_defaults(
+        command=_settings
+    )
+    add("doctor", help="what this machine has, and what is missing").set_defaults(command=_doctor)
+    _add_demo(add("demo", parents=[rooted], help="a simulated microscope with its live page"))
+    hidden = add("serve-session")
+    hidden.add_argument("folder", type=Path)
+    hidden.set_defaults(command=_serve)
+    return parser
+
+
+def _add_new(new: argparse.ArgumentParser) -> None:
+    new.add_argument("--data", required=True, metavar="'DIR/*.tiff'", help="folder and pattern of the movies")
+    new.add_argument("--pixel", type=str, metavar="Å", help="pixel size (required)")
+    new.add_argument("--voltage", type=str, metavar="kV", help="acceleration voltage (required)")
+    new.add_argument("--gain", metavar="FILE", help="gain reference")
+    new.add_argument("--group", help="group whose members may see and steer the session")
+    new.add_argument("--set", action="append", default=[], metavar="NAME=value", help="any other setting")
+    new.set_defaults(command=_new)
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("--out", required=True, type=Path, metavar="DIR")
+    export.add_argument("--filter", metavar="F", help="such as 'fit_resolution<=6 & particles>=20'")
+    export.add_argument("--particles", action="store_true", help="fail when there are no particles to export")
+    export.add_argument("--stack", action="store_true", help="also cut the particles out")
+    export.add_argument("--float16", action="store_true", help="half precision (RELION 4 and later)")
+    export.set_defaults(command=_export)
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--movies", type=int, help="how many (default 200; 12 when headless)")
+    demo.add_argument("--interval", type=float, default=6.0, metavar="S", help="seconds between two movies")
+    demo.add_argument(
+        "--headless", action="store_true", help="no page; ends with a summary against the truth"
+    )
+    demo.add_argument("--no-browser", action="store_true", help="serve the page but open no browser")
+    demo.add_argument("--port", type=int, default=8866)
+    demo.add_argument("--seed", type=int, default=1)
+    demo.set_defaults(command=_demo)
+
+
+def _values(pairs: Sequence[str]) -> dict[str, str]:
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"got {pair!r}, expected NAME=value such as detect_rad=75")
+        values[name.strip()] = value
+    return values
+
+
+def _new(options: argparse.Namespace) -> None:
+    values: dict[str, Any] = {"raw_data.location": _absolute(options.data)}
+    named = (("microscope.pixel_size", options.pixel), ("microscope.voltage", options.voltage))
+    values |= {name: value for name, value in named if value is not None}
+    if options.gain:
+        values["gain.reference"] = str(Path(options.gain).expanduser().absolute())
+    settings = Settings.from_flat(values | _values(options.set))
+    settings.check()
+    session = create_session(options.name, settings=settings, root=options.root, group=options.group)
+    _say(f"Session {session.name} is at {session.folder}")
+    folder = _watched(settings)
+    if not folder.is_dir():
+        _say(f"There is no folder {folder} yet; the session waits for it to appear.")
+
+
+def _watched(settings: Settings) -> Path:
+    from nextpyp_nb.tracks.finding import watched_folder
+
+    return watched_folder(settings.raw_data.location)
+
+
+def _absolute(location: str) -> str:
+    return str(Path(location).expanduser().absolute()) if location else ""
+
+
+def _run(options: argparse.Namespace) -> int:
+    from nextpyp_nb.terminal import Progress
+    from nextpyp_nb.tracks.runner import run_session
+
+    session = open_session(options.name, root=options.root)
+    progress = Progress(Console())
+    return asyncio.run(run_session(session.folder, until_idle=options.until_idle, progress=progress))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from nextpyp_nb.tracks.runner import run_session
+
+    return asyncio.run(run_session(options.folder, detached=True))
+
+
+def _command(options: argparse.Namespace) -> int:
+    session = open_session(options.name, root=options.root)
+    if options.action == "cancel":
+        receipt = session.cancel()
+    elif options.action == "clear":
+        receipt = session.clear(options.track or "transfer")
+    else:
+        receipt = getattr(session, options.action)(options.track)
+    ack = receipt.wait(30)
+    (_say if ack.ok else sys.stderr.write)(ack.message + ("" if ack.ok else "\n"))
+    return 0 if ack.ok else 1
+
+
+def _set(options: argparse.Namespace) -> int:
+    session = open_session(options.name, root=options.root)
+    ack = session.save_settings(session.settings.updated(_values(options.values))).wait(30)
+    _say(ack.message)
+    return 0 if ack.ok else 1
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = open_session(options.name, root=options.root).status()
+    if options.json:
+        _say(json.dumps(asdict(status), indent=1, default=str))
+        return
+    _say(f"{status.name}: runner {status.runner}" + (f" on {status.host}" if status.host else ""))
+    for track in status.tracks.values():
+        counts = ", ".join(f"{count:,} {name}" for name, count in track.counts.items() if count)
+        _say(f"  {track.name:<11} {track.state:<9} {counts or 'nothing yet'}   {track.message}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    table = Table("name", "group", "owner", "status", "micrographs", "created", box=None, pad_edge=False)
+    for summary in list_sessions(options.root):
+        row = (
+            summary.name,
+            summary.group,
+            summary.owner,
+            summary.runner,
+            summary.micrographs,
+            summary.created,
+        )
+        table.add_row(*(str(value if value is not None else "") for value in row))
+    Console().print(table)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from nextpyp_nb.tracks.export import export_plan, export_session
+
+    session = open_session(options.name, root=options.root)
+    plan = export_plan(
+        session, options.out, filter=options.filter, stack=options.stack, float16=options.float16
+    )
+    console = Console()
+    with console.status("exporting") as status:
+        done = export_session(plan, lambda report: status.update(report["stage"]))
+    _say(f"{done['micrographs']:,} micrographs and {done['particles']:,} particles in {done['path']}")
+    if plan["left_out"]:
+        _say(f"left out, no CTF fit: {', '.join(plan['left_out'])}")
+    if (options.particles or options.stack) and not done["particles"]:
+        raise ValueError(
+            "there are no particles: give a particle radius (detect_rad) and restart pre-processing"
+        )
+    return 0
+
+
+def _copy(options: argparse.Namespace) -> None:
+    session = copy_session(options.name, options.new_name, root=options.root)
+    _say(f"Session {session.name} is at {session.folder}")
+
+
+def _delete(options: argparse.Namespace) -> None:
+    confirm = options.yes
+    if confirm is None:
+        session = open_session(options.name, root=options.root)
+        _say(f"This deletes {session.folder} and everything in it. Movies at their source are not touched.")
+        confirm = input(f"Type {session.name} to delete it: ").strip()
+    delete_session(options.name, confirm=confirm, root=options.root, raw_count=options.with_raw)
+    _say(f"Session {options.name} is deleted.")
+
+
+def _settings(options: argparse.Namespace) -> None:
+    table = Table("name", "nextPYP", "default", "unit", "what", box=None, pad_edge=False)
+    for item in Settings.items():
+        default = "" if item.default is None else str(item.default)
+        table.add_row(item.key, item.alias or "", default, item.unit, item.explanation)
+    Console().print(table)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from nextpyp_nb.doctor import checks
+
+    table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
+    results = checks(read_site())
+    for check in results:
+        table.add_row("ok" if check.ok else "!!", check.what, check.found, check.advice)
+    Console().print(table)
+    return 0 if all(check.ok or check.optional for check in results) else 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from nextpyp_nb.demo import demo
+
+    return demo(
+        movies=options.movies or (12 if options.headless else 200),
+        interval=options.interval,
+        headless=options.headless,
+        browser=not (options.headless or options.no_browser),
+        root=options.root,
+        seed=options.seed,
+        port=options.port,
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")

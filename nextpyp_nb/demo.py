@@ -1,0 +1,203 @@
+"""The main job on a pretend microscope: movies, a session, and its page filling live."""
+
+import asyncio
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nextpyp_nb.formats.arrays import read_arrays
+from nextpyp_nb.formats.star import read_motion_star
+from nextpyp_nb.pages import write_page
+from nextpyp_nb.session import Session, create_session
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.simulate.score import score
+from nextpyp_nb.terminal import Progress
+from nextpyp_nb.tracks.runner import run_session
+
+SETTINGS = {
+    "transfer.operation": "copy",
+    "transfer.settle": 4.0,
+    "transfer.scan_interval": 1.0,
+    "picking.radius": 75,
+    "class2d.first": 250,
+    "class2d.increment": 500,
+    "class2d.classes": 10,
+}
+
+
+def demo(
+    *, movies: int, interval: float, headless: bool, browser: bool, root: Path | None, seed: int, port: int
+) -> int:
+    """Run the demonstration until Ctrl-C, or headless until all movies are through; returns the exit code."""
+    console = Console()
+    with ExitStack() as stack:
+        folder = root or Path(stack.enter_context(_scratch()))
+        camera, truth = folder / "microscope", folder / "microscope-truth"
+        microscope = stack.enter_context(_microscope(folder, camera, movies, interval, seed))
+        _wait_for(microscope, camera / "gain.mrc", console)
+        session = _new_session(folder, camera)
+        if headless:
+            code = asyncio.run(
+                run_session(
+                    session.folder,
+                    until_idle=True,
+                    still_coming=lambda: microscope.poll() is None,
+                    progress=Progress(console),
+                )
+            )
+            _say_truth(session, truth, console)
+            return code
+        return _live(session, microscope, browser, port, console, stack)
+
+
+def _new_session(folder: Path, camera: Path) -> Session:
+    described = json.loads((camera.with_name("microscope-truth") / "microscope.json").read_text())
+    settings = Settings.from_flat(
+        SETTINGS
+        | {
+            "raw_data.location": str(camera / "Images-Disc1" / "**" / "*_fractions.tiff"),
+            "gain.reference": str(camera / "gain.mrc"),
+            "microscope.pixel_size": described["pixel_size"],
+            "microscope.voltage": described["voltage"],
+            "microscope.cs": described["cs"],
+            "microscope.amplitude_contrast": described["amplitude_contrast"],
+            "microscope.dose": described["dose_per_frame"] * described["frames"],
+        }
+    )
+    return create_session("demo", settings=settings, root=folder / "sessions")
+
+
+def _live(
+    session: Session, microscope: Any, browser: bool, port: int, console: Console, stack: ExitStack
+) -> int:
+    url = stack.enter_context(_page(session, port))
+    session.start().wait(20)
+    stack.callback(_stop, session, console)
+    console.print(f"Live page: [bold]{url}[/bold]   (Ctrl-C stops everything)")
+    if browser:
+        webbrowser.open(url)
+    progress = Progress(console)
+    with progress:
+        try:
+            while True:
+                progress.show(session.status())
+                time.sleep(1)
+        except KeyboardInterrupt:
+            console.print("\nStopping: microscope, tracks and page.")
+    return 0
+
+
+def _stop(session: Session, console: Console) -> None:
+    ack = session.cancel().wait(15)
+    console.print(ack.message)
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="nextpyp-demo-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of our own, ended with us; a Ctrl-C in the terminal reaches us only."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _microscope(folder: Path, camera: Path, movies: int, interval: float, seed: int) -> Any:
+    return _child(
+        [sys.executable, "-m", "nextpyp_nb.simulate", str(camera), "--movies", str(movies),
+         "--interval", str(interval), "--seed", str(seed)],
+        folder / "microscope.log",
+    )  # fmt: skip
+
+
+def _wait_for(microscope: subprocess.Popen[bytes], path: Path, console: Console) -> None:
+    with console.status("The microscope warms up"):
+        while not path.is_file():
+            if microscope.poll() is not None:
+                raise RuntimeError(
+                    f"the simulated microscope ended early; see {path.parents[1]}/microscope.log"
+                )
+            time.sleep(0.2)
+
+
+@contextmanager
+def _page(session: Session, port: int) -> Iterator[str]:
+    """Serve the session's page by Voilà on the loopback interface."""
+    page = write_page(session.folder / "page.ipynb", session=session.name, root=str(session.folder.parent))
+    port = _free_port(port)
+    url = f"http://127.0.0.1:{port}/"
+    command = [
+        sys.executable, "-m", "voila", str(page), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
+        "--VoilaConfiguration.strip_sources=True",
+    ]  # fmt: skip
+    with _child(command, session.folder / "logs" / "voila.log") as server:
+        for _ in range(150):
+            if server.poll() is not None:
+                raise RuntimeError(f"the page's server ended early; see {session.folder}/logs/voila.log")
+            if _answers(port):
+                break
+            time.sleep(0.2)
+        yield url
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _free_port(wanted: int) -> int:
+    for port in range(wanted, wanted + 50):
+        if not _answers(port):
+            return port
+    raise OSError(f"no free port between {wanted} and {wanted + 50}; give another with --port")
+
+
+def _say_truth(session: Session, truth: Path, console: Console) -> None:
+    """End with how far the session is from what the microscope knows."""
+    names = session.micrographs["name"] if len(session.micrographs) else []
+    motions = {name: read_motion_star(session.file("motion", name)) for name in names}
+    picks = {
+        name: read_arrays(path)["centres"]
+        for name in names
+        if (path := session.file("picks", name)).is_file()
+    }
+    scores = score(truth, session.micrographs, motions, picks)
+    table = Table("against the truth", "", box=None, pad_edge=False)
+    for name, value in scores.items():
+        table.add_row(name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value))
+    console.print(table)

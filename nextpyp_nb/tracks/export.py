@@ -1,0 +1,216 @@
+"""Write what RELION reads: micrographs.star, particles.star, motion metadata, and stacks on request."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nextpyp_nb.formats.arrays import read_arrays
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.star import (
+    OpticsGroup,
+    micrograph_rows,
+    optics_block,
+    particle_rows,
+    read_star,
+    write_star,
+)
+from nextpyp_nb.kernels.particles import extract_particles
+from nextpyp_nb.session.places import Places, place
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.process_movie import Report
+
+_CTF_COLUMNS = ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "fit_resolution")
+_MOTION_COLUMNS = ("total_motion", "early_motion", "late_motion")
+
+
+def export_plan(
+    session: Any,
+    out: Path,
+    *,
+    filter: str | None = None,
+    particles: bool = True,
+    stack: bool = False,
+    float16: bool = False,
+) -> dict[str, Any]:
+    """What an export of the micrographs that pass ``filter`` will write, as plain numbers."""
+    table = session.micrographs
+    if filter:
+        table = session.filtered(filter)
+    elif "excluded" in table:
+        table = table[~table["excluded"].astype(bool)]
+    without = table["defocus_u"].isna()
+    columns = ["name", *_CTF_COLUMNS, "ctf_score", *_MOTION_COLUMNS, "particles"]
+    rows = table.loc[~without, columns].astype(object).where(table.loc[~without, columns].notna(), None)
+    if rows.empty:
+        raise ValueError(f"nothing to export: of {len(table)} micrographs none passes and has a CTF fit")
+    rounds = session.rounds
+    done = rounds[rounds["state"] == "done"] if len(rounds) else rounds
+    return {
+        "folder": str(session.folder),
+        "out": str(Path(out).absolute()),
+        "micrographs": rows.to_dict("records"),
+        "left_out": table.loc[without, "name"].tolist(),
+        "settings": session.settings.model_dump(),
+        "round": int(done["number"].max()) if len(done) else None,
+        "particles": particles,
+        "stack": stack,
+        "float16": float16,
+    }
+
+
+def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Carry out an `export_plan`; the STAR files are re-read before the export is called done."""
+    out, folder = Path(plan["out"]), Path(plan["folder"])
+    settings = Settings.model_validate(plan["settings"])
+    _make_room(out)
+    rows = plan["micrographs"]
+    classes = _class_assignments(folder, plan["round"])
+    micrographs, particles = [], []
+    for index, row in enumerate(rows):
+        report({"stage": f"exporting {row['name']}", "done": index, "total": len(rows)})
+        micrographs.append(
+            _export_micrograph(row, Places(folder, row["name"]), out, settings, plan["float16"])
+        )
+        if plan["particles"]:
+            particles.append(
+                _export_particles(row, Places(folder, row["name"]), out, settings, classes, plan)
+            )
+    _write_micrographs(out, micrographs, settings)
+    count = _write_particles(out, particles, settings, plan["stack"]) if plan["particles"] else 0
+    _check(out / "micrographs.star", "micrographs", len(rows))
+    if count:
+        _check(out / "particles.star", "particles", count)
+    return {
+        "micrographs": len(rows), "particles": count, "left_out": len(plan["left_out"]), "path": str(out)
+    }  # fmt: skip
+
+
+def _make_room(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise PermissionError(
+            f"cannot make the folder {out}: {error.strerror}; choose another place"
+        ) from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise PermissionError(f"no permission to write into {out}; choose another place")
+
+
+def _export_micrograph(
+    row: dict[str, Any], places: Places, out: Path, settings: Settings, float16: bool
+) -> dict[str, Any]:
+    images = {"path_unweighted": places("average")}
+    if places("weighted").is_file():
+        images = {"path": places("weighted"), "path_unweighted": places("average")}
+    paths = {}
+    for column, source in images.items():
+        target = out / "micrographs" / source.name
+        target.parent.mkdir(exist_ok=True)
+        average, pixel_size = read_mrc(source)
+        wanted = np.float16 if float16 else np.float32
+        write_mrc(target, np.asarray(average, wanted), pixel_size=pixel_size, float16=float16)
+        paths[column] = str(target.relative_to(out))
+    if "path" not in paths:
+        paths["path"] = paths.pop("path_unweighted")
+    star = out / "motion" / places("motion").name
+    star.parent.mkdir(exist_ok=True)
+    shutil.copyfile(places("motion"), star)
+    motion = {f"motion_{c.split('_')[0]}": row[c] for c in _MOTION_COLUMNS}
+    return paths | {"motion_path": str(star.relative_to(out))} | _ctf_columns(row) | motion
+
+
+def _ctf_columns(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in _CTF_COLUMNS} | {"score": row["ctf_score"]}
+
+
+def export_box(settings: Settings) -> int:
+    """Box of the exported stack, px of the micrograph: an even 2.6 radii."""
+    pixel = settings.microscope.pixel_size * settings.raw_data.binning
+    return 2 * int(np.ceil(1.3 * settings.picking.radius / pixel))
+
+
+def _export_particles(
+    row: dict[str, Any], places: Places, out: Path, settings: Settings, classes: Any, plan: dict[str, Any]
+) -> pd.DataFrame:
+    if not places("picks").is_file():
+        return pd.DataFrame()
+    picks = read_arrays(places("picks"))
+    weighted = places("weighted") if places("weighted").is_file() else places("average")
+    table = pd.DataFrame(
+        {
+            "micrograph": f"micrographs/{weighted.name}",
+            "y": picks["centres"][:, 0],
+            "x": picks["centres"][:, 1],
+            "pick_score": picks["scores"],
+        }
+    ).assign(**_ctf_columns(row))
+    if classes is not None:
+        # Picks that no round has seen yet carry class 0 and no alignment.
+        mine = classes[classes["name"] == row["name"]].set_index("pick").drop(columns="name")
+        table = table.join(mine)
+        table = table.fillna(dict.fromkeys(mine.columns, 0)).astype({"class_number": int})
+    if plan["stack"] and len(table):
+        average, pixel_size = read_mrc(weighted)
+        images, kept = extract_particles(
+            np.asarray(average, np.float32), picks["centres"], pixel_size=pixel_size,
+            box_px=export_box(settings), background_radius=settings.picking.radius,
+        )  # fmt: skip
+        table = table[kept]
+        if len(table):
+            path = out / "particles" / f"{row['name']}.mrcs"
+            path.parent.mkdir(exist_ok=True)
+            write_mrc(path, images, pixel_size=pixel_size, stack=True)
+            table = table.assign(stack=str(path.relative_to(out)), index=np.arange(1, len(table) + 1))
+    return table
+
+
+def _class_assignments(folder: Path, number: int | None) -> pd.DataFrame | None:
+    if number is None:
+        return None
+    stored = read_arrays(place(folder, "assignments", number))
+    return pd.DataFrame(
+        {
+            "name": stored["names"][stored["micrograph"]],
+            "pick": stored["pick"],
+            "class_number": stored["class_number"],
+            "rotation": stored["rotation"],
+            "shift_y": stored["shift"][:, 0],
+            "shift_x": stored["shift"][:, 1],
+        }
+    ).assign(pixel_size=1.0)
+
+
+def _optics(settings: Settings, box: int | None = None) -> pd.DataFrame:
+    scope = settings.microscope
+    pixel = scope.pixel_size * settings.raw_data.binning
+    group = OpticsGroup(
+        voltage=scope.voltage, cs=scope.cs, amplitude_contrast=scope.amplitude_contrast,
+        original_pixel_size=scope.pixel_size, micrograph_pixel_size=pixel,
+        image_pixel_size=pixel if box else None, box=box,
+    )  # fmt: skip
+    return optics_block([group])
+
+
+def _write_micrographs(out: Path, rows: list[dict[str, Any]], settings: Settings) -> None:
+    table = pd.DataFrame(rows)
+    write_star(out / "micrographs.star", {"optics": _optics(settings), "micrographs": micrograph_rows(table)})
+
+
+def _write_particles(out: Path, tables: list[pd.DataFrame], settings: Settings, stack: bool) -> int:
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        return 0
+    table = pd.concat(filled, ignore_index=True)
+    optics = _optics(settings, export_box(settings) if stack else None)
+    write_star(out / "particles.star", {"optics": optics, "particles": particle_rows(table)})
+    return len(table)
+
+
+def _check(path: Path, block: str, expected: int) -> None:
+    got = len(read_star(path)[block])
+    if got != expected:
+        raise OSError(f"{path} holds {got} rows after writing, expected {expected}; is the disk full?")

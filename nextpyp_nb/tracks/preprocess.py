@@ -1,0 +1,113 @@
+"""Pre-processing: claim the newest movies, let workers process them, commit what comes back."""
+
+import asyncio
+import time
+from typing import Any
+
+from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
+from nextpyp_nb.session.tasks import ClaimedTask
+from nextpyp_nb.tracks.track import Live, Track
+
+FUNCTION = "nextpyp_nb.tracks.process_movie:process_movie"
+WORDS = {"motion": "aligning", "ctf": "fitting the CTF of", "picking": "picking"}
+
+
+class PreprocessTrack(Track):
+    """Keeps the engine's slots filled; each result is one transaction."""
+
+    name = "preprocess"
+
+    def __init__(self, live: Live, engine: Any, devices: int, threads: int) -> None:
+        super().__init__(live)
+        self.engine = engine
+        self._devices, self._threads = devices, threads
+        self._running: dict[str, ClaimedTask] = {}
+        self._stage: dict[str, str] = {}
+        self._count = 0
+        self._since = time.time()
+
+    def start(self) -> None:
+        """Want work from now on; earlier failures no longer pause the track."""
+        self._since = time.time()
+        super().start()
+
+    async def step(self) -> float:
+        """Fill the free slots."""
+        if self.live.settings.transfer.only:
+            return 2.0
+        store = self.live.store
+        if reason := store.trouble(self._since):
+            self.pause(f"paused: {reason}; mend the cause, then press Start")
+            return 1.0
+        free = self.engine.slots() - len(self._running)
+        for task in store.claim_tasks(free, "", self.live.revision, self.live.settings) if free > 0 else ():
+            await self._submit(task)
+        retry = store.next_retry()
+        return min(2.0, max(0.1, retry)) if retry is not None and free > 0 else 2.0
+
+    async def _submit(self, task: ClaimedTask) -> None:
+        self._count += 1
+        number = f"movie-{self._count}"
+        payload = {
+            "folder": str(self.live.folder),
+            "name": task.name,
+            "path": task.path,
+            "settings": self.live.settings.model_dump(),
+            "first_stage": task.first_stage,
+            "threads": self._threads,
+            # A worker on a GPU sees only its own.
+            "device": 0 if self._devices else None,
+        }
+        self._running[number] = task
+        timeout = self.live.settings.resources.walltime
+        await self.engine.submit(
+            Task(id=number, function=FUNCTION, payload=payload, timeout=timeout, epoch=task.epoch)
+        )
+
+    def take(self, task: Task, outcome: Done | Failed | Killed | Progress) -> None:
+        """Take what the engine says of one of our tasks."""
+        if isinstance(outcome, Progress):
+            self._stage[task.id] = outcome.report.get("stage", "")
+            return
+        claimed = self._running.pop(task.id, None)
+        self._stage.pop(task.id, None)
+        if claimed is None:
+            return
+        log, store = self.live.logs[self.name], self.live.store
+        if isinstance(outcome, Done):
+            store.commit_micrograph(claimed, outcome.result)
+            log.info("done", extra={"movie": claimed.name})
+            self.live.wake("classify")
+        else:
+            kind = outcome.kind if isinstance(outcome, Failed) else "killed"
+            trace = outcome.traceback if isinstance(outcome, Failed) else None
+            state = store.task_failed(claimed, kind, outcome.reason, trace)
+            log.error(f"{outcome.reason} ({state})\n{trace or ''}".strip(), extra={"movie": claimed.name})
+        self._wake.set()
+
+    async def drop_all(self) -> None:
+        """Cancel what is in flight and give it back, as if it had not been claimed."""
+        claimed = list(self._running.values())
+        self._running.clear()
+        self._stage.clear()
+        await asyncio.gather(*(self.engine.cancel(None),))
+        self.live.store.release_tasks(claimed)
+
+    def busy(self) -> bool:
+        """Whether movies are with the workers."""
+        return bool(self._running)
+
+    def idle(self) -> bool:
+        """Whether no movie waits or runs."""
+        counts = self.live.store.task_counts()
+        return not self._running and not counts.get("ready") and not counts.get("running")
+
+    def message(self) -> str:
+        """Which movies are in which stage."""
+        if self.live.settings.transfer.only:
+            return "transfer only is set: movies wait"
+        parts = [
+            f"{WORDS.get(self._stage.get(number, ''), 'reading')} {task.name}"
+            for number, task in list(self._running.items())[:2]
+        ]
+        return ", ".join(parts) or "waiting for movies"

@@ -1,0 +1,252 @@
+"""The program of a session: one writer that runs the three tracks and obeys commands."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from nextpyp_nb.engine.slots import Slots
+from nextpyp_nb.engine.task import Task
+from nextpyp_nb.kernels.backend import gpu_count
+from nextpyp_nb.session import inbox
+from nextpyp_nb.session.lease import Lease, acquire
+from nextpyp_nb.session.session import Session
+from nextpyp_nb.session.store import Fenced, Store
+from nextpyp_nb.settings import Settings, SettingsError, read_site
+from nextpyp_nb.tracks.classify import ClassifyTrack
+from nextpyp_nb.tracks.commands import Commands
+from nextpyp_nb.tracks.logbook import Logbook
+from nextpyp_nb.tracks.preprocess import PreprocessTrack
+from nextpyp_nb.tracks.track import Live, Track
+from nextpyp_nb.tracks.transfer import TransferTrack
+
+LINGER = 3.0
+
+
+def worker_plan(settings: Settings) -> tuple[int, int, int]:
+    """Movie workers, threads of each, and GPUs in use."""
+    cores = len(os.sched_getaffinity(0))
+    chosen = settings.resources
+    gpus = gpu_count() if chosen.gpus < 0 else min(chosen.gpus, gpu_count())
+    workers = chosen.workers or gpus or max(1, cores // 2)
+    return workers, chosen.threads or max(1, cores // workers), gpus
+
+
+class Runner:
+    """Holds the lease, the tracks and their engines for the life of one run."""
+
+    def __init__(self, folder: Path, store: Store, lease: Lease, *, until_idle: bool) -> None:
+        self.store, self.lease, self.folder = store, lease, folder
+        self.logs = Logbook(folder)
+        revision, settings = store.applied_settings()
+        self.live = Live(folder, store, self.logs, settings, revision, until_idle)
+        workers, threads, gpus = worker_plan(settings)
+        self.movies = Slots(workers, threads=threads, gpus=gpus)
+        self.rounds = Slots(1, threads=len(os.sched_getaffinity(0)), gpus=min(gpus, 1), nice=10)
+        self.transfer = TransferTrack(self.live)
+        self.preprocess = PreprocessTrack(self.live, self.movies, gpus, threads)
+        self.classify = ClassifyTrack(self.live, self.rounds, gpus, len(os.sched_getaffinity(0)))
+        self.commands = Commands(self)
+        self.error: BaseException | None = None
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._last_active = time.monotonic()
+
+    @property
+    def tracks(self) -> dict[str, Track]:
+        """The tracks in the order of a movie's way."""
+        return {track.name: track for track in (self.transfer, self.preprocess, self.classify)}
+
+    def apply_settings(self) -> dict[str, int]:
+        """Put the saved settings in force; what they touch becomes ready again."""
+        self.store.latest_settings()[1].check()
+        self.live.revision, self.live.settings = self.store.apply_settings()
+        self.transfer.apply_settings()
+        return self.store.reset_stages(self.live.settings)
+
+    def end(self) -> None:
+        """Leave as soon as the loops notice."""
+        self._ended.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a job beside the tracks; one that raises ends the runner with its error."""
+        task = asyncio.create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._job_done)
+
+    async def run(self, *, detached: bool, finished: Callable[[], bool]) -> None:
+        """Until told to end: detached, when nothing is wanted any more; else when ``finished``."""
+        for work in (
+            *(track.run() for track in self.tracks.values()),
+            self._heartbeat(), self._obey(),
+            self._listen(self.movies, self.preprocess), self._listen(self.rounds, self.classify),
+        ):  # fmt: skip
+            self.spawn(work)
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 0.5)
+            if detached and self._unwanted():
+                break
+            if not detached and finished():
+                break
+        await self._close()
+        if self.error is not None:
+            raise self.error
+
+    async def cancel_all(self) -> None:
+        """Everything stops now; results so far stay."""
+        for track in self.tracks.values():
+            track.wanted, track.stopping = False, False
+        await self.preprocess.drop_all()
+        await self.classify.drop_all()
+
+    def _unwanted(self) -> bool:
+        active = any(t.wanted or t.busy() or t.trouble for t in self.tracks.values()) or self.commands.busy()
+        if active or any((self.folder / "inbox").glob("*.json")):
+            self._last_active = time.monotonic()
+        return time.monotonic() - self._last_active > LINGER
+
+    async def _heartbeat(self) -> None:
+        while True:
+            self.lease.beat()
+            await asyncio.sleep(1)
+
+    async def _obey(self) -> None:
+        site, session = read_site(), Session(self.folder)
+        while True:
+            for command in inbox.collect(
+                self.store, self.folder, owner=session.owner, group=session.group, site=site
+            ):
+                await self.commands.obey(command)
+            await asyncio.sleep(0.1)
+
+    async def _listen(self, engine: Slots, track: Any) -> None:
+        async for task, outcome in engine.events():
+            self._take(track, task, outcome)
+
+    def _take(self, track: Any, task: Task, outcome: Any) -> None:
+        if not self.commands.take(task, outcome):
+            track.take(task, outcome)
+
+    def _job_done(self, task: asyncio.Task[None]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.error = self.error or task.exception()
+            self._ended.set()
+
+    async def _close(self) -> None:
+        for job in list(self._jobs):
+            job.cancel()
+        await asyncio.gather(*list(self._jobs), return_exceptions=True)
+        await self.transfer.finish()
+        await asyncio.to_thread(self.movies.close)
+        await asyncio.to_thread(self.rounds.close)
+        if not isinstance(self.error, Fenced):
+            await self.preprocess.drop_all()
+            await self.classify.drop_all()
+        self.logs.close()
+
+
+async def run_session(
+    folder: Path,
+    *,
+    detached: bool = False,
+    until_idle: bool = False,
+    still_coming: Callable[[], bool] = lambda: False,
+    progress: Any = None,
+    signals: bool = True,
+) -> int:
+    """Run a session in this process; returns 0, or 1 with a list on stderr when something failed.
+
+    In the foreground all tracks start at once; with ``until_idle`` the run ends when everything there is
+    (and ``still_coming`` says no more comes) is through, with a last round of 2D classification.
+    """
+    store = Store(folder / "session.db")
+    try:
+        lease = acquire(store)
+    except BaseException:
+        store.close()
+        raise
+    session = Session(folder)
+    try:
+        with lease:
+            store.release_running()
+            runner = Runner(folder, store, lease, until_idle=until_idle)
+            if signals:
+                _obey_signals(runner)
+            if not detached:
+                _start_all(runner)
+            else:
+                _resume(runner)
+            watcher = asyncio.create_task(_show(session, progress)) if progress else None
+            try:
+                await runner.run(
+                    detached=detached, finished=lambda: until_idle and _through(runner, still_coming)
+                )
+            finally:
+                if watcher:
+                    watcher.cancel()
+                    await asyncio.gather(watcher, return_exceptions=True)
+            troubles = [f"{t.name}: {t.trouble}" for t in runner.tracks.values() if t.trouble]
+    finally:
+        store.close()
+    return 0 if detached else _verdict(session, troubles)
+
+
+def _start_all(runner: Runner) -> None:
+    runner.apply_settings()
+    for track in runner.tracks.values():
+        track.start()
+
+
+def _resume(runner: Runner) -> None:
+    """Tracks that were wanted when the last runner died go on."""
+    for name, track in runner.tracks.items():
+        if runner.store.track(name)["wanted"] == "running":
+            with contextlib.suppress(SettingsError):
+                track.start()
+
+
+def _through(runner: Runner, still_coming: Callable[[], bool]) -> bool:
+    if still_coming() or not (runner.transfer.idle() and runner.preprocess.idle()) or runner.classify.busy():
+        if runner.transfer.trouble and not runner.transfer.busy() and runner.transfer.hopeless():
+            return runner.preprocess.idle() and not runner.classify.busy()
+        return False
+    if runner.classify.final_round_due() and not runner.classify.trouble:
+        runner.classify.ask()
+        return False
+    return True
+
+
+def _obey_signals(runner: Runner) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, runner.end)
+
+
+async def _show(session: Session, progress: Any) -> None:
+    with progress:
+        while True:
+            progress.show(await asyncio.to_thread(session.status))
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                progress.show(session.status())
+                raise
+
+
+def _verdict(session: Session, troubles: list[str]) -> int:
+    failed = session.failed()
+    for trouble in troubles:
+        sys.stderr.write(f"{trouble}\n")
+    if len(failed):
+        sys.stderr.write(f"{len(failed)} failed:\n")
+        for row in failed.itertuples():
+            sys.stderr.write(f"  {row.movie}: {row.reason}\n")
+    return 1 if len(failed) or troubles else 0
