@@ -1,0 +1,91 @@
+"""Commands that only change what is written down; the runner carries them out, or who starts none."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nextpyp_nb.session.filters import parse_filter
+from nextpyp_nb.session.inbox import Ack, Command
+from nextpyp_nb.session.store import Store
+from nextpyp_nb.settings import Settings
+
+# Names of commands, and whether the store alone carries them out.
+WRITTEN = (
+    "save_settings", "retry", "ignore", "exclude", "save_filter", "accept_class",
+)  # fmt: skip
+WORKING = ("start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export")
+MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles")
+
+
+def apply(store: Store, command: Command) -> Ack | None:
+    """Carry out and answer a command of `WRITTEN`; None when it is the runner's to do."""
+    if command.name not in WRITTEN:
+        if command.name in WORKING:
+            return None
+        answer = Ack(ok=False, message=f"there is no command {command.name!r}")
+    else:
+        try:
+            with store.transaction():
+                answer = Ack(ok=True, message=_written(store, command))
+                store.acknowledge(command.uuid, True, answer.message)
+            return answer
+        except (ValueError, KeyError, TypeError) as error:
+            answer = Ack(ok=False, message=str(error.args[0] if error.args else error))
+    store.acknowledge(command.uuid, answer.ok, answer.message)
+    return answer
+
+
+def _written(store: Store, command: Command) -> str:
+    arguments: dict[str, Any] = command.arguments
+    match command.name:
+        case "save_settings":
+            number = store.save_revision(Settings.model_validate(arguments["settings"]), command.actor)
+            return f"Settings are saved as revision {number}; Restart applies them."
+        case "retry":
+            movie, stage = arguments.get("movie"), arguments.get("stage")
+            count = store.retry_transfer(movie) if stage in (None, "transfer") else 0
+            count += store.retry(movie) if stage != "transfer" else 0
+            return f"{count:,} movie{'s' * (count != 1)} will be tried again."
+        case "ignore":
+            store.ignore(arguments["movie"])
+            return f"{arguments['movie']} is ignored."
+        case "exclude":
+            store.exclude(arguments["movie"], bool(arguments.get("excluded", True)))
+            return f"{arguments['movie']} is {'excluded' if arguments.get('excluded', True) else 'included'}."
+        case "accept_class":
+            store.accept_class(int(arguments["number"]), arguments.get("accepted"), arguments.get("round"))
+            return f"Class {arguments['number']} is marked."
+        case _:
+            if arguments.get("expression") is not None:
+                parse_filter(arguments["expression"])
+            store.save_filter(arguments["name"], arguments.get("expression"))
+            done = "deleted" if arguments.get("expression") is None else "saved"
+            return f"Filter {arguments['name']} is {done}."
+
+
+def clear(store: Store, folder: Path, track: str) -> str:
+    """Drop a track's results and all downstream, rows first, then files; nothing may be running.
+
+    A transferred movie stays. Returns the sentence to answer with.
+    """
+    if track == "classify":
+        dropped = store.clear_classes()
+        _remove(folder, ("class2d",))
+        return f"{dropped} round{'s' * (dropped != 1)} of 2D classification cleared."
+    waiting = store.clear_transfer() if track == "transfer" else 0
+    dropped = store.clear_preprocess()
+    _remove(folder, (*MADE_BY_PREPROCESSING, "class2d"))
+    forgotten = f", {waiting:,} waiting movies forgotten" if waiting else ""
+    return f"{dropped:,} micrographs cleared{forgotten}; the transferred movies stay."
+
+
+def _remove(folder: Path, names: tuple[str, ...]) -> None:
+    """Put folders aside at once, make new ones, then delete; links are not followed."""
+    for name in names:
+        old, aside = folder / name, folder / f".cleared-{name}"
+        if aside.exists():
+            shutil.rmtree(aside)
+        if old.exists():
+            old.rename(aside)
+        old.mkdir()
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,172 @@
+"""Commands from panels to the runner: files in inbox/, taken exactly once, answered in the store."""
+
+import json
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nextpyp_nb.session.groups import may, refusal, role, user_name
+from nextpyp_nb.session.store import Reader, Store
+from nextpyp_nb.settings import Site
+
+LARGEST = 1 << 20
+_FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What someone wants done."""
+
+    uuid: str
+    actor: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """The answer to a command."""
+
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A command on its way."""
+
+    folder: Path
+    uuid: str
+
+    def wait(self, timeout: float = 5.0) -> Ack:
+        """The answer; when none comes in time, an `Ack` that says so."""
+        reader = Reader(self.folder / "session.db")
+        until = time.monotonic() + timeout
+        try:
+            while True:
+                row = reader.row("SELECT ok, message FROM command WHERE uuid = ?", self.uuid)
+                if row is not None and row["ok"] is not None:
+                    return Ack(ok=bool(row["ok"]), message=row["message"] or "")
+                if time.monotonic() >= until:
+                    break
+                time.sleep(0.05)
+        finally:
+            reader.close()
+        told = (
+            "is at work on it" if row is not None else "has not answered yet; the command waits in its inbox"
+        )
+        return Ack(ok=False, message=f"the session's runner {told}")
+
+
+def drop(folder: Path, name: str, arguments: Mapping[str, Any], actor: str | None = None) -> Receipt:
+    """Put a command into the inbox of the session at ``folder``, whole or not at all."""
+    command = str(uuid.uuid4())
+    content = {"uuid": command, "name": name, "arguments": dict(arguments)}
+    if actor is not None:
+        content["actor"] = actor
+    inbox = folder / "inbox"
+    part = inbox / f".{command}.part"
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    except PermissionError:
+        raise PermissionError(
+            f"{user_name()} may not command session {folder.name}: only members of its group may"
+        ) from None
+    with os.fdopen(handle, "w") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fchmod(stream.fileno(), 0o640)
+        os.fsync(stream.fileno())
+    part.rename(inbox / f"{command}.json")
+    return Receipt(folder, command)
+
+
+def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: Site) -> list[Command]:
+    """Take the commands that wait, oldest first; each is noted before its file goes, so none runs twice.
+
+    What its actor may not do is answered and logged here. Files that are no commands go to inbox/refused.
+    """
+    taken = []
+    for path in _waiting(folder / "inbox"):
+        try:
+            command = _read(path, site)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            _refuse(store, path, str(error))
+            continue
+        new = store.begin_command(command.uuid, command.actor, command.name, command.arguments)
+        path.unlink(missing_ok=True)
+        if not new:
+            continue
+        what = role(command.actor, owner, group, site)
+        if may(what, command.name):
+            taken.append(command)
+        else:
+            sentence = refusal(command.actor, what, command.name)
+            with store.transaction():
+                store.acknowledge(command.uuid, False, sentence)
+                store.log("command_refused", sentence, level="warning")
+    return taken
+
+
+def _waiting(inbox: Path) -> list[Path]:
+    with os.scandir(inbox) as entries:
+        names = [e.name for e in entries if not e.name.startswith(".") and e.name != "refused"]
+    dated = []
+    for name in names:
+        path = inbox / name
+        try:
+            dated.append((path.lstat().st_mtime_ns, name, path))
+        except FileNotFoundError:
+            continue
+    return [path for _, _, path in sorted(dated)]
+
+
+def _read(path: Path, site: Site) -> Command:
+    if not _FILE.fullmatch(path.name):
+        raise ValueError("its name is not that of a command")
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        seen = os.fstat(stream.fileno())
+        # A second name would let someone borrow the owner of another's file.
+        if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:
+            raise ValueError("not a plain file of its own")
+        if seen.st_size > LARGEST:
+            raise ValueError(f"{seen.st_size} bytes, expected at most {LARGEST}")
+        content = _parsed(stream.read(LARGEST + 1))
+    if content["uuid"] != path.stem:
+        raise ValueError("its number is not that of its file")
+    actor = user_name(seen.st_uid)
+    if actor in site.service_accounts and isinstance(content.get("actor"), str):
+        actor = content["actor"]
+    return Command(
+        uuid=content["uuid"], actor=actor, name=content["name"], arguments=content["arguments"]
+    )  # fmt: skip
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    kinds = {"uuid": str, "name": str, "arguments": dict}
+    if not isinstance(content, dict) or any(not isinstance(content.get(k), t) for k, t in kinds.items()):
+        raise ValueError("expected uuid, name and arguments")
+    return content
+
+
+def _refuse(store: Store, path: Path, reason: str) -> None:
+    refused = path.parent / "refused"
+    refused.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.rename(refused / f"{time.time_ns()}-{path.name[:100]}")
+    except OSError as error:
+        reason = f"{reason}; it cannot be moved away: {error.strerror}"
+    store.log("command_refused", f"inbox file {path.name!r} refused: {reason}", level="warning")

@@ -1,0 +1,171 @@
+"""Rounds of 2D classification: what they consume, and what they leave."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nextpyp_nb.session.database import Database, Row, to_json
+
+# Particles count while their micrograph is up to date, kept, and well enough fitted.
+_USABLE = (
+    " FROM batch b JOIN movie m ON m.id = b.movie_id JOIN task t ON t.movie_id = b.movie_id"
+    " JOIN micrograph g ON g.movie_id = b.movie_id WHERE t.state = 'done' AND m.excluded = 0"
+    " AND g.ctf_failed IS NULL AND g.defocus_u IS NOT NULL AND COALESCE(g.fit_resolution, 1e9) <= ?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Particles that may be classified, and how many of them no round under this key has seen."""
+
+    particles: int
+    new: int
+    micrographs: int
+    last_round: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedRound:
+    """A round to compute: micrograph names in commit order, and the round to go on from."""
+
+    number: int
+    names: list[str]
+    batches: list[int]
+    particles: int
+    previous: int | None
+    key: str
+    epoch: int
+
+
+class Rounds(Database):
+    """What the store knows and writes of 2D classification."""
+
+    def pending_particles(self, ctf_max_resolution: float, key: str) -> Pending:
+        """What a round under ``key`` (`stages.classify_key`) could use now."""
+        rows = self._rows(f"SELECT b.id, b.particles{_USABLE}", ctf_max_resolution)
+        last = self._last_round(key)
+        seen = set() if last is None else set(json.loads(last["record"]))
+        return Pending(
+            particles=sum(row["particles"] for row in rows),
+            new=sum(row["particles"] for row in rows if row["id"] not in seen),
+            micrographs=len(rows),
+            last_round=None if last is None else last["number"],
+        )
+
+    def begin_round(
+        self,
+        *,
+        ctf_max_resolution: float,
+        key: str,
+        seed: int,
+        revision: int,
+        max_particles: int | None = None,
+    ) -> ClaimedRound:
+        """Record the batches, in commit order, that the next round consumes (the newest, if too many)."""
+        with self.transaction():
+            rows = self._rows(
+                f"SELECT b.id, b.particles, m.name{_USABLE} ORDER BY b.id DESC", ctf_max_resolution
+            )
+            rows = _newest(rows, max_particles)[::-1]
+            last = self._last_round(key)
+            number = 1 + int(self._value("SELECT COALESCE(MAX(number), 0) FROM round"))
+            claimed = ClaimedRound(
+                number=number, names=[row["name"] for row in rows], batches=[row["id"] for row in rows],
+                particles=sum(row["particles"] for row in rows),
+                previous=None if last is None else last["number"], key=key, epoch=self.epoch,
+            )  # fmt: skip
+            self._run(
+                "INSERT INTO round(number, state, particles, started, seed, record, key, revision, epoch)"
+                " VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+                number, claimed.particles, time.time(), seed, to_json(claimed.batches), key, revision,
+                self.epoch,
+            )  # fmt: skip
+        return claimed
+
+    def commit_round(
+        self,
+        number: int,
+        classes: Sequence[Mapping[str, Any]],
+        *,
+        particles: int,
+        resolution: float | None,
+        path: str,
+    ) -> None:
+        """A round's classes (number, count, share, resolution, score), its state and the event."""
+        with self.transaction():
+            changed = self._run(
+                "UPDATE round SET state = 'done', particles = ?, classes = ?, resolution = ?, path = ?,"
+                " finished = ? WHERE number = ? AND state = 'running' AND epoch = ?",
+                particles, len(classes), resolution, path, time.time(), number, self.epoch,
+            ).rowcount  # fmt: skip
+            if not changed:
+                raise ValueError(f"round {number} is not running: its result came too late")
+            self._run_many(
+                "INSERT INTO class(round, number, count, share, resolution, score, accepted)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (number, c["number"], c["count"], c["share"], c.get("resolution"), c.get("score"),
+                     c.get("accepted"))
+                    for c in classes
+                ],
+            )  # fmt: skip
+            best = f", best {resolution:.1f} Å" if resolution else ""
+            self.log(
+                "round_done", f"Round {number}: {particles:,} particles, {len(classes)} classes{best}.",
+                track="classify",
+            )  # fmt: skip
+
+    def fail_round(self, number: int, reason: str) -> None:
+        """A round came to nothing; its particles count as unseen again."""
+        with self.transaction():
+            self._run(
+                "UPDATE round SET state = 'failed', reason = ?, finished = ? WHERE number = ?"
+                " AND state = 'running'",
+                reason, time.time(), number,
+            )  # fmt: skip
+            self.log("round_failed", f"Round {number}: {reason}", track="classify", level="error")
+
+    def failed_rounds(self) -> int:
+        """How many of the newest rounds failed in a row."""
+        states = [row["state"] for row in self._rows("SELECT state FROM round ORDER BY number DESC LIMIT 10")]
+        return next((i for i, state in enumerate(states) if state != "failed"), len(states))
+
+    def accept_class(self, number: int, accepted: bool | None, round: int | None = None) -> None:
+        """Accept or reject a class of a round (the last when not said); None takes the mark off."""
+        with self.transaction():
+            if round is None:
+                round = self._value("SELECT MAX(number) FROM round WHERE state = 'done'")
+            mark = None if accepted is None else int(accepted)
+            changed = self._run(
+                "UPDATE class SET accepted = ? WHERE round = ? AND number = ?", mark, round, number
+            ).rowcount
+            if not changed:
+                raise ValueError(f"no class {number} in round {round}")
+
+    def clear_classes(self) -> int:
+        """Drop all rounds; particles stay. The files are removed afterwards. Returns how many rounds."""
+        with self.transaction():
+            self._run("DELETE FROM class")
+            dropped = self._run("DELETE FROM round").rowcount
+            self.log("cleared", f"Cleared {dropped} rounds of 2D classification.", track="classify")
+        return dropped
+
+    def _last_round(self, key: str) -> Row | None:
+        """The newest done round, if it was computed under ``key``: others are no start to go on from."""
+        row = self._row("SELECT * FROM round WHERE state = 'done' ORDER BY number DESC LIMIT 1")
+        return row if row is not None and row["key"] == key else None
+
+
+def _newest(rows: list[Row], max_particles: int | None) -> list[Row]:
+    if max_particles is None:
+        return rows
+    taken: list[Row] = []
+    total = 0
+    for row in rows:
+        if taken and total >= max_particles:
+            break
+        taken.append(row)
+        total += row["particles"]
+    return taken

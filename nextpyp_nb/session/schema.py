@@ -1,0 +1,84 @@
+"""The tables of a session, as numbered migrations that only go forward."""
+
+import sqlite3
+
+_FIRST = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+INSERT INTO meta VALUES ('changes', '0');
+CREATE TABLE lease(
+  one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, host TEXT, boot_id TEXT, pid INTEGER,
+  start_time INTEGER, beat REAL, since REAL);
+INSERT INTO lease(one, epoch) VALUES (1, 0);
+CREATE TABLE revision(
+  number INTEGER PRIMARY KEY, time REAL NOT NULL, actor TEXT NOT NULL, settings TEXT NOT NULL,
+  software TEXT NOT NULL);
+CREATE TABLE movie(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, source TEXT NOT NULL UNIQUE, relative TEXT, path TEXT,
+  size INTEGER, mtime_ns INTEGER, inode INTEGER, hash TEXT, operation TEXT, state TEXT NOT NULL, reason TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0, found REAL NOT NULL, settled REAL, transferred REAL, optics_group TEXT,
+  acquisition TEXT, generation INTEGER NOT NULL DEFAULT 0, excluded INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX movie_state ON movie(state);
+CREATE INDEX movie_transferred ON movie(transferred);
+CREATE TABLE task(
+  movie_id INTEGER PRIMARY KEY REFERENCES movie(id), stage TEXT NOT NULL DEFAULT 'preprocess',
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
+  alone INTEGER NOT NULL DEFAULT 0, key_motion TEXT, key_ctf TEXT, key_picking TEXT, revision INTEGER,
+  reason TEXT, traceback TEXT, epoch INTEGER, worker TEXT, ready REAL, started REAL, finished REAL);
+CREATE INDEX task_state ON task(state, not_before);
+CREATE INDEX task_finished ON task(finished);
+CREATE TABLE micrograph(
+  movie_id INTEGER PRIMARY KEY REFERENCES movie(id), revision INTEGER NOT NULL, version TEXT NOT NULL,
+  n_frames INTEGER, height INTEGER, width INTEGER, pixel_size REAL, dose_per_frame REAL, defocus_u REAL,
+  defocus_v REAL, defocus_angle REAL, phase_shift REAL, fit_resolution REAL, ctf_score REAL,
+  defocus_error REAL, ctf_failed TEXT, total_motion REAL, early_motion REAL, late_motion REAL, ice_ring REAL,
+  mean_dose REAL, dose_evenness REAL, particles INTEGER, pick_threshold REAL, junk_fraction REAL,
+  seconds_motion REAL, seconds_ctf REAL, seconds_picking REAL, started REAL, finished REAL, more TEXT);
+CREATE TABLE batch(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, movie_id INTEGER NOT NULL UNIQUE REFERENCES movie(id),
+  particles INTEGER NOT NULL, path TEXT, revision INTEGER NOT NULL, key TEXT NOT NULL);
+CREATE TABLE round(
+  number INTEGER PRIMARY KEY, state TEXT NOT NULL, particles INTEGER, classes INTEGER, resolution REAL,
+  path TEXT, started REAL, finished REAL, seed INTEGER, record TEXT NOT NULL, key TEXT NOT NULL, reason TEXT,
+  revision INTEGER, epoch INTEGER);
+CREATE TABLE class(
+  round INTEGER NOT NULL REFERENCES round(number), number INTEGER NOT NULL, count INTEGER, share REAL,
+  resolution REAL, score REAL, accepted INTEGER, PRIMARY KEY (round, number)) WITHOUT ROWID;
+CREATE TABLE event(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, level TEXT NOT NULL, track TEXT, movie TEXT,
+  code TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE track(
+  name TEXT PRIMARY KEY, wanted TEXT NOT NULL, state TEXT NOT NULL, since REAL, message TEXT NOT NULL)
+  WITHOUT ROWID;
+INSERT INTO track VALUES ('transfer', 'stopped', 'stopped', NULL, 'Not started yet.'),
+  ('preprocess', 'stopped', 'stopped', NULL, 'Not started yet.'),
+  ('classify', 'stopped', 'stopped', NULL, 'Not started yet.');
+CREATE TABLE command(
+  uuid TEXT PRIMARY KEY, actor TEXT NOT NULL, name TEXT NOT NULL, arguments TEXT NOT NULL,
+  received REAL NOT NULL, ok INTEGER, message TEXT) WITHOUT ROWID;
+CREATE TABLE export(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, state TEXT NOT NULL, path TEXT, filter TEXT,
+  options TEXT NOT NULL, message TEXT, created REAL NOT NULL, finished REAL);
+CREATE TABLE filter(name TEXT PRIMARY KEY, expression TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the newest schema, each step in one transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise RuntimeError(
+            f"this session has schema {version}, this nextpyp_nb knows up to {len(MIGRATIONS)}; "
+            "open it with the newer nextpyp_nb that made it"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")

@@ -1,0 +1,346 @@
+"""A session as people hold it: read its state, command its runner."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nextpyp_nb.session import commands, tables
+from nextpyp_nb.session.events import Event, moment
+from nextpyp_nb.session.filters import apply_filter
+from nextpyp_nb.session.groups import may, refusal, role, user_name
+from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
+from nextpyp_nb.session.lease import Held, acquire, runner_state
+from nextpyp_nb.session.places import place
+from nextpyp_nb.session.reader import Reader
+from nextpyp_nb.session.status import SessionStatus, read_status
+from nextpyp_nb.session.store import Store
+from nextpyp_nb.settings import Settings, read_site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """Settings as they were saved once."""
+
+    number: int
+    time: datetime
+    actor: str
+    settings: Settings
+
+
+class Session:
+    """The session at ``folder``: a read-only view, and commands to its runner."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        marker = read_marker(self.folder)
+        self.name: str = marker["name"]
+        self.id: str = marker["id"]
+        self.owner: str = marker["owner"]
+        self.group: str | None = marker["group"]
+        self.created = datetime.fromisoformat(marker["created"])
+        self._reader = Reader(self.folder / "session.db")
+        self._kept: dict[str, tuple[int, Any]] = {}
+        self._guard = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Session({self.name!r} at {self.folder})"
+
+    @property
+    def revision(self) -> int:
+        """The newest settings revision; `status` names the one in force."""
+        return int(self._reader.value("SELECT MAX(number) FROM revision"))
+
+    @property
+    def settings(self) -> Settings:
+        """The newest settings."""
+        return self.settings_of(self.revision)
+
+    def settings_of(self, revision: int) -> Settings:
+        """The settings of a revision."""
+        text = self._reader.value("SELECT settings FROM revision WHERE number = ?", revision)
+        if text is None:
+            raise ValueError(f"got revision {revision}, expected 1 to {self.revision}")
+        return Settings.model_validate_json(text)
+
+    def revisions(self) -> list[Revision]:
+        """All settings that were saved, oldest first."""
+        return [
+            Revision(
+                number=row["number"], time=datetime.fromtimestamp(row["time"]).astimezone(),
+                actor=row["actor"],
+                settings=Settings.model_validate_json(row["settings"]),
+            )
+            for row in self._reader.rows("SELECT * FROM revision ORDER BY number")
+        ]  # fmt: skip
+
+    def version(self) -> int:
+        """Differs after every change of content or of the runner's life; cheap."""
+        lease = self._reader.row("SELECT * FROM lease")
+        assert lease is not None
+        return 4 * self._reader.changes() + ("running", "stopped", "stale").index(runner_state(lease))
+
+    def status(self) -> SessionStatus:
+        """What the session is doing now."""
+        return read_status(self._reader, self.name)
+
+    @property
+    def movies(self) -> pd.DataFrame:
+        """All movies found."""
+        return self._table("movies")
+
+    @property
+    def micrographs(self) -> pd.DataFrame:
+        """One row a pre-processed movie."""
+        return self._table("micrographs")
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The classes of the last round."""
+        return self._table("classes")
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """Rounds of 2D classification."""
+        return self._table("rounds")
+
+    @property
+    def exports(self) -> pd.DataFrame:
+        """Exports with their state and path."""
+        return self._table("exports")
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Named filters: name → expression."""
+        return {
+            row["name"]: row["expression"] for row in self._reader.rows("SELECT * FROM filter ORDER BY name")
+        }
+
+    def failed(self) -> pd.DataFrame:
+        """What failed or is stuck: movie, stage, reason, attempts."""
+        return self._table("failed")
+
+    def classes_of(self, round: int) -> pd.DataFrame:
+        """The classes of one round."""
+        return tables.classes(self._reader, round)
+
+    def filtered(self, expression: str) -> pd.DataFrame:
+        """Micrographs that pass an expression or a named filter, and are not excluded."""
+        return apply_filter(self.micrographs, self.filters.get(expression, expression))
+
+    def micrograph(self, name: str) -> dict[str, Any]:
+        """The row of one micrograph."""
+        table = self.micrographs
+        rows = table[table["name"] == name]
+        if rows.empty:
+            raise KeyError(f"no micrograph {name!r} in session {self.name} (yet)")
+        return {str(key): value for key, value in rows.iloc[0].to_dict().items()}
+
+    def particles(self) -> pd.DataFrame:
+        """All picks: movie, y, x (px), score, and their class in the last round (0: not classified)."""
+        parts = []
+        for name in self.micrographs["name"]:
+            path = place(self.folder, "picks", name)
+            if path.is_file():
+                with np.load(path, allow_pickle=False) as stored:
+                    centres, scores = stored["centres"].reshape(-1, 2), stored["scores"]
+                picks = pd.DataFrame({"movie": name, "y": centres[:, 0], "x": centres[:, 1], "score": scores})
+                parts.append(picks.assign(pick=np.arange(len(picks))))
+        columns = ["movie", "y", "x", "score", "pick"]
+        table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        return self._with_classes(table)
+
+    def events(
+        self, since: int = 0, track: str | None = None, limit: int = 200, newest_first: bool = True
+    ) -> list[Event]:
+        """Events after the one numbered ``since``; the newest ``limit`` of them, or the oldest."""
+        rows = self._reader.rows(
+            "SELECT * FROM event WHERE id > ? AND (? IS NULL OR track = ?) ORDER BY id"
+            f" {'DESC' if newest_first else 'ASC'} LIMIT ?",
+            since, track, track, limit,
+        )  # fmt: skip
+        return [Event(**(row | {"time": moment(row["time"])})) for row in rows]
+
+    def file(self, kind: str, name: str | int) -> Path:
+        """A movie's file (average, weighted, preview, thumb, motion, ctf, picks, particles) or a round's."""
+        return place(self.folder, kind, name)
+
+    def role(self, user: str | None = None) -> str:
+        """What a user (we) may do here: none, reader, operator, admin or owner."""
+        return role(user or user_name(), self.owner, self.group, read_site())
+
+    def start(self, track: str | None = None, *, actor: str | None = None) -> Receipt:
+        """Start a track (all); the runner is launched when there is none."""
+        return self._command("start", {"track": track}, actor, launch=True)
+
+    def stop(self, track: str | None = None, *, actor: str | None = None) -> Receipt:
+        """Finish what is in flight, take no more."""
+        return self._command("stop", {"track": track}, actor)
+
+    def restart(self, track: str | None = None, *, actor: str | None = None) -> Receipt:
+        """Apply the saved settings, do again what they change, retry what failed."""
+        return self._command("restart", {"track": track}, actor, launch=True)
+
+    def clear(self, track: str, *, actor: str | None = None) -> Receipt:
+        """Drop a track's results and all that follow from them; never a transferred movie."""
+        return self._command("clear", {"track": track}, actor)
+
+    def cancel(self, *, actor: str | None = None) -> Receipt:
+        """Stop everything now; results so far stay."""
+        return self._command("cancel", {}, actor)
+
+    def save_settings(self, settings: Settings, *, actor: str | None = None) -> Receipt:
+        """Keep settings as a new revision; `restart` applies them."""
+        return self._command("save_settings", {"settings": settings.model_dump()}, actor)
+
+    def retry(
+        self, movie: str | None = None, stage: str | None = None, *, actor: str | None = None
+    ) -> Receipt:
+        """Try failed movies (or one) again; ``stage`` transfer or preprocess, both when None."""
+        return self._command("retry", {"movie": movie, "stage": stage}, actor)
+
+    def ignore(self, movie: str, *, actor: str | None = None) -> Receipt:
+        """Take a failing movie off the list."""
+        return self._command("ignore", {"movie": movie}, actor)
+
+    def exclude(self, movie: str, excluded: bool = True, *, actor: str | None = None) -> Receipt:
+        """Leave a micrograph out of classification and export, or take it back."""
+        return self._command("exclude", {"movie": movie, "excluded": excluded}, actor)
+
+    def accept_class(
+        self, number: int, accepted: bool | None, round: int | None = None, *, actor: str | None = None
+    ) -> Receipt:
+        """Mark a class as accepted, rejected, or neither."""
+        return self._command("accept_class", {"number": number, "accepted": accepted, "round": round}, actor)
+
+    def save_filter(self, name: str, expression: str | None, *, actor: str | None = None) -> Receipt:
+        """Keep a filter under a name; None deletes it."""
+        return self._command("save_filter", {"name": name, "expression": expression}, actor)
+
+    def update_classes(self, *, actor: str | None = None) -> Receipt:
+        """Start a round of 2D classification now."""
+        return self._command("update_classes", {}, actor)
+
+    def export(
+        self,
+        out: Path | str | None = None,
+        *,
+        filter: str | None = None,
+        actor: str | None = None,
+        **options: Any,
+    ) -> Receipt:
+        """Write STAR files for RELION to ``out`` (a new folder in exports/ when not given)."""
+        arguments = {"out": None if out is None else str(out), "filter": filter, "options": options}
+        return self._command("export", arguments, actor, launch=True)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._reader.close()
+
+    def _command(
+        self, name: str, arguments: dict[str, Any], actor: str | None, *, launch: bool = False
+    ) -> Receipt:
+        us = user_name()
+        what = self.role(us)
+        if not may(what, name):
+            raise PermissionError(refusal(us, what, name))
+        lease = self._reader.row("SELECT * FROM lease")
+        assert lease is not None
+        dead = runner_state(lease) != "running"
+        mine = os.access(self.folder, os.W_OK) and os.access(self.folder / "session.db", os.W_OK)
+        if dead and launch and not mine:
+            raise PermissionError(
+                f"nothing runs in session {self.name}, and only its owner {self.owner} may start a runner"
+            )
+        receipt = drop(self.folder, name, arguments, actor)
+        if dead and launch:
+            launch_runner(self.folder)
+        elif dead and mine:
+            self._carry_out()
+        return receipt
+
+    def _carry_out(self) -> None:
+        """Without a runner, be the runner for the moment that the waiting commands take."""
+        store = Store(self.folder / "session.db")
+        try:
+            with acquire(store, patience=0.0):
+                for command in collect(
+                    store, self.folder, owner=self.owner, group=self.group, site=read_site()
+                ):
+                    if commands.apply(store, command) is None:
+                        store.acknowledge(command.uuid, *self._without_runner(store, command))
+        except Held:
+            # A runner came up meanwhile; it takes the command.
+            pass
+        finally:
+            store.close()
+
+    def _without_runner(self, store: Store, command: Command) -> tuple[bool, str]:
+        if command.name == "clear":
+            return True, commands.clear(store, self.folder, command.arguments["track"])
+        if command.name in ("stop", "cancel"):
+            return True, "Nothing runs."
+        return False, "Nothing runs; start the session first."
+
+    def _table(self, name: str) -> pd.DataFrame:
+        changes = self._reader.changes()
+        with self._guard:
+            kept = self._kept.get(name)
+        if kept is None or kept[0] != changes:
+            kept = (changes, getattr(tables, name)(self._reader))
+            with self._guard:
+                self._kept[name] = kept
+        frame: pd.DataFrame = kept[1]
+        return frame.copy(deep=False)
+
+    def _with_classes(self, particles: pd.DataFrame) -> pd.DataFrame:
+        number = self._reader.value("SELECT MAX(number) FROM round WHERE state = 'done'")
+        path = None if number is None else place(self.folder, "assignments", number)
+        if path is None or not path.is_file():
+            return particles.assign(class_number=0)
+        with np.load(path, allow_pickle=False) as stored:
+            assigned = pd.DataFrame(
+                {
+                    "movie": stored["names"][stored["micrograph"]],
+                    "pick": stored["pick"],
+                    "class_number": stored["class_number"],
+                }
+            )
+        joined = particles.merge(assigned, on=["movie", "pick"], how="left")
+        return joined.fillna({"class_number": 0}).astype({"class_number": int})
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """The marker of a session's folder: id, name, group, owner, created, version."""
+    path = folder / "session.json"
+    try:
+        marker = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder} is not a session: it has no session.json") from None
+    except PermissionError:
+        raise PermissionError(f"{user_name()} may not read session {folder.name}; ask its owner") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not isinstance(marker, dict) or not {"id", "name", "group", "owner", "created"} <= marker.keys():
+        raise ValueError(f"{path} is not the marker of a session")
+    return marker
+
+
+def launch_runner(folder: Path) -> None:
+    """Start the detached runner of a session; when one runs already, the second ends by itself."""
+    (folder / "logs").mkdir(exist_ok=True)
+    with (folder / "logs" / "runner.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nextpyp_nb", "serve-session", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
+        )  # fmt: skip
+    # A thread waits for it, so that it leaves no zombie behind in this process.
+    threading.Thread(target=process.wait, daemon=True).start()

@@ -1,0 +1,141 @@
+"""What a session is doing now, from a few cheap queries."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nextpyp_nb.session.events import moment
+from nextpyp_nb.session.lease import runner_state
+from nextpyp_nb.session.reader import Reader
+from nextpyp_nb.session.stages import TRACKS
+
+WINDOW = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackStatus:
+    """One track: what it does and how fast; ``rate_per_hour`` is of the last ten minutes."""
+
+    name: str
+    state: str
+    since: datetime | None
+    message: str
+    counts: dict[str, int]
+    rate_per_hour: float
+    backlog: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatus:
+    """A session now; ``revision`` is the one in force, ``runner`` running, stopped or stale (it died)."""
+
+    name: str
+    runner: str
+    since: datetime | None
+    host: str | None
+    pid: int | None
+    revision: int
+    error: str | None
+    tracks: dict[str, TrackStatus]
+
+
+def read_status(reader: Reader, name: str) -> SessionStatus:
+    """The status of the session behind ``reader``."""
+    lease = reader.row("SELECT * FROM lease")
+    assert lease is not None
+    runner = runner_state(lease)
+    rows = {row["name"]: row for row in reader.rows("SELECT * FROM track")}
+    counts = {"transfer": _transfer(reader), "preprocess": _preprocess(reader), "classify": _classify(reader)}
+    done = {"transfer": ("movie", "transferred"), "preprocess": ("micrograph", "finished"),
+            "classify": ("round", "finished")}  # fmt: skip
+    tracks = {
+        track: _track(rows[track], runner, counts[track], _rate(reader, *done[track], rows[track]["since"]))
+        for track in TRACKS
+    }
+    in_force = reader.value("SELECT value FROM meta WHERE key = 'applied_revision'")
+    error = None
+    if runner == "stale":
+        error = "it ended unexpectedly; Start goes on where it was (see logs/runner.log)"
+    return SessionStatus(
+        name=name, runner=runner, since=moment(lease["since"]), host=lease["host"], pid=lease["pid"],
+        revision=int(in_force or reader.value("SELECT MAX(number) FROM revision") or 0), error=error,
+        tracks=tracks,
+    )  # fmt: skip
+
+
+def _track(row: dict[str, Any], runner: str, counts: dict[str, int], rate: float) -> TrackStatus:
+    state, message = row["state"], row["message"]
+    if runner != "running" and state != "stopped":
+        state, message = "stopped", "The runner ended unexpectedly; Start goes on where it was."
+    backlog = counts.get("new", counts["waiting"] + counts["running"])
+    waits = backlog and rate and "new" not in counts
+    return TrackStatus(
+        name=row["name"], state=state, since=moment(row["since"]), message=message, counts=counts,
+        rate_per_hour=rate, backlog=backlog, eta_s=3600.0 * backlog / rate if waits else None,
+    )  # fmt: skip
+
+
+def _transfer(reader: Reader) -> dict[str, int]:
+    by = _by_state(reader, "movie")
+    return {
+        "found": sum(by.values()),
+        "waiting": by.get("found", 0) + by.get("settling", 0) + by.get("offline", 0),
+        "running": by.get("transferring", 0),
+        "done": by.get("done", 0),
+        "failed": by.get("failed", 0) + by.get("conflict", 0),
+        "stuck": by.get("stuck", 0),
+        "conflict": by.get("conflict", 0),
+        "offline": by.get("offline", 0),
+        "ignored": by.get("ignored", 0),
+    }
+
+
+def _preprocess(reader: Reader) -> dict[str, int]:
+    by = _by_state(reader, "task")
+    return {
+        "waiting": by.get("ready", 0) + by.get("waiting", 0),
+        "running": by.get("running", 0),
+        "done": by.get("done", 0),
+        "failed": by.get("failed", 0) + by.get("quarantined", 0),
+        "quarantined": by.get("quarantined", 0),
+        "ignored": by.get("ignored", 0),
+    }
+
+
+def _classify(reader: Reader) -> dict[str, int]:
+    by = _by_state(reader, "round")
+    last = reader.row(
+        "SELECT particles, COALESCE(json_extract(record, '$[#-1]'), 0) AS batch FROM round"
+        " WHERE state = 'done' ORDER BY number DESC LIMIT 1"
+    ) or {"particles": 0, "batch": 0}
+    picked = reader.row(
+        "SELECT COALESCE(SUM(b.particles), 0) AS total,"
+        " COALESCE(SUM(CASE WHEN b.id > ? THEN b.particles END), 0) AS new FROM batch b JOIN movie m ON m.id = b.movie_id WHERE m.excluded = 0",
+        last["batch"],
+    )
+    assert picked is not None
+    return {
+        "waiting": 0,
+        "running": by.get("running", 0),
+        "done": by.get("done", 0),
+        "failed": by.get("failed", 0),
+        "particles": picked["total"],
+        "classified": last["particles"] or 0,
+        "new": picked["new"],
+    }
+
+
+def _by_state(reader: Reader, what: str) -> dict[str, int]:
+    return {
+        row["state"]: row["n"] for row in reader.rows(f"SELECT state, COUNT(*) n FROM {what} GROUP BY state")
+    }
+
+
+def _rate(reader: Reader, what: str, column: str, since: float | None) -> float:
+    now = time.time()
+    span = WINDOW if since is None else min(WINDOW, max(now - since, 30.0))
+    counted = "state = 'done' AND " if what == "round" else ""
+    count = reader.value(f"SELECT COUNT(*) FROM {what} WHERE {counted}{column} >= ?", now - WINDOW)
+    return 3600.0 * float(count) / span

@@ -1,0 +1,107 @@
+"""A session's rows as data frames for people."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nextpyp_nb.session.reader import Reader
+
+TIMES = ("found", "settled", "transferred", "started", "finished", "created", "time", "received")
+
+_MICROGRAPHS = """
+SELECT m.id, m.name, m.excluded, m.found, m.transferred, m.optics_group, m.acquisition, t.state, t.reason,
+g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id ORDER BY m.id
+"""
+_FAILED = """
+SELECT name AS movie, 'transfer' AS stage, state, reason, attempts, NULL AS traceback, found AS time
+FROM movie WHERE state IN ('failed', 'stuck', 'conflict') UNION ALL
+SELECT m.name, t.stage, t.state, t.reason, t.attempts, t.traceback, t.finished FROM task t
+JOIN movie m ON m.id = t.movie_id WHERE t.state IN ('failed', 'quarantined') ORDER BY time DESC
+"""
+
+
+def table(reader: Reader, sql: str, *values: Any) -> pd.DataFrame:
+    """The rows of a query; times become UTC moments."""
+    columns = reader.columns(sql, *values)
+    # Without rows pandas would take words for numbers.
+    empty = not any(columns.values())
+    frame = pd.DataFrame(columns, dtype=object if empty else None)
+    for name in set(TIMES) & set(frame.columns):
+        frame[name] = pd.to_datetime(frame[name].astype("float64"), unit="s", utc=True)
+    return frame
+
+
+def movies(reader: Reader) -> pd.DataFrame:
+    """All movies, in the order in which they were found."""
+    frame = table(
+        reader,
+        "SELECT id, name, source, path, state, reason, size, found, transferred, attempts,"
+        " operation, excluded FROM movie ORDER BY id",
+    )
+    return frame.astype({"excluded": bool})
+
+
+def micrographs(reader: Reader) -> pd.DataFrame:
+    """One row a pre-processed movie, in the order they were found; times are UTC.
+
+    ``latency`` is seconds from found to finished; what the microscope reported follows as ``acquired_*``.
+    """
+    frame = table(reader, _MICROGRAPHS).drop(columns="movie_id")
+    more = [_spread(frame.pop("more"), ""), _spread(frame.pop("acquisition"), "acquired_")]
+    for name in frame.columns:
+        if name not in _WORDS and frame[name].dtype == object:
+            frame[name] = frame[name].astype("float64")
+    frame["excluded"] = frame["excluded"].astype(bool)
+    frame["defocus"] = 0.5 * (frame["defocus_u"] + frame["defocus_v"])
+    frame["astigmatism"] = frame["defocus_u"] - frame["defocus_v"]
+    frame["latency"] = (frame["finished"] - frame["found"]).dt.total_seconds()
+    for columns in more:
+        new = [name for name in columns if name not in frame]
+        if new:
+            frame = pd.concat([frame, columns[new]], axis=1)
+    return frame
+
+
+_WORDS = ("name", "state", "reason", "optics_group", "ctf_failed", "version", *TIMES)
+
+
+def failed(reader: Reader) -> pd.DataFrame:
+    """What failed or is stuck, latest first: movie, stage, reason, attempts."""
+    return table(reader, _FAILED)
+
+
+def rounds(reader: Reader) -> pd.DataFrame:
+    """Rounds of 2D classification, oldest first."""
+    return table(
+        reader,
+        "SELECT number, state, particles, classes, resolution, path, started, finished, seed,"
+        " reason, revision FROM round ORDER BY number",
+    )
+
+
+def classes(reader: Reader, number: int | None = None) -> pd.DataFrame:
+    """The classes of a round (the last done one), in the order of the stack."""
+    return table(
+        reader,
+        "SELECT number, count, share, resolution, score, accepted, round FROM class WHERE round ="
+        " COALESCE(?, (SELECT MAX(number) FROM round WHERE state = 'done')) ORDER BY number",
+        number,
+    )
+
+
+def exports(reader: Reader) -> pd.DataFrame:
+    """Exports with their state and path, oldest first."""
+    return table(
+        reader, "SELECT id, name, state, path, filter, message, created, finished FROM export ORDER BY id"
+    )
+
+
+def _spread(column: "pd.Series[Any]", prefix: str) -> pd.DataFrame:
+    """JSON objects as columns; an empty frame of the same rows when there are none."""
+    if column.isin(["{}"]).all() or column.isna().all():
+        return pd.DataFrame(index=column.index)
+    rows = [json.loads(text) if text else {} for text in column]
+    frame = pd.DataFrame(rows, index=column.index).replace("", np.nan)
+    return frame.dropna(axis=1, how="all").add_prefix(prefix)
