@@ -1,0 +1,116 @@
+"""What needs a person: movies that failed, and exports with their state."""
+
+from typing import Any
+
+from ipywidgets import Box
+
+from nextpyp_nb.views.markup import clock, markup, number
+from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
+from nextpyp_nb.views.state import LiveState, Snapshot
+
+SHOWN = 30
+LIGHTS = {"done": "done", "running": "busy", "failed": "failed"}
+
+
+class Attention(Box):
+    """Failed movies, each with its reason, Retry and Ignore."""
+
+    def __init__(self, session: Any, live: LiveState, show_log: Any) -> None:
+        self.session, self.live, self.banner, self._show_log = session, live, live.banner, show_log
+        self.title = text("", "nb-grow")
+        self.retry_all = button("Retry all", self.retry_every, "nb-retry-all")
+        self.entries = column(classes=("nb-entries",))
+        self.rows: dict[Any, tuple[Any, Box]] = {}
+        super().__init__([row(self.title, self.retry_all, classes=("nb-card-title",)), self.entries])
+        for name in ("nb-column", "nb-card", "nb-attention"):
+            self.add_class(name)
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Show the failures; a row that stays is changed in place."""
+        failed = snapshot.failed
+        say(self.title, markup("<b>Needs attention</b><span>{n}</span>",
+                               n=f"{len(failed)} failed" if len(failed) else "nothing"))  # fmt: skip
+        show(self.retry_all, len(failed) > 1)
+        wanted = {}
+        for entry in failed.head(SHOWN).to_dict("records"):
+            key = (entry["movie"], entry["stage"])
+            wanted[key] = self.rows.get(key) or self._row(entry["movie"])
+            say(wanted[key][0], _failure(entry))
+        self.rows = wanted
+        lines = tuple(line for _, line in wanted.values())
+        if lines != self.entries.children:
+            self.entries.children = lines
+
+    @guarded
+    def retry_every(self) -> None:
+        """Try all failed movies again."""
+        self.live.do(self.session.retry, doing="Retry all")
+
+    def _row(self, movie: str) -> tuple[Any, Box]:
+        label = text("", "nb-grow")
+        buttons = group(
+            button("Retry", lambda: self._command(self.session.retry, movie), "nb-retry"),
+            button("Ignore", lambda: self._command(self.session.ignore, movie), "nb-ignore"),
+            button("Log", lambda: self._show_log(movie), "nb-movie-log"),
+        )
+        return label, row(label, buttons, classes=("nb-entry",))
+
+    @guarded
+    def _command(self, command: Any, movie: str) -> None:
+        self.live.do(lambda: command(movie), doing=movie)
+
+
+class Exports(Box):
+    """Exports, newest first: state, and the path when done."""
+
+    def __init__(self) -> None:
+        self.title = text(markup("<b>Exports</b>"), "nb-card-title")
+        self.none = text("None yet. Export… at the top right writes STAR files for RELION.", "nb-muted")
+        self.entries = column(classes=("nb-entries",))
+        self.rows: dict[int, Any] = {}
+        super().__init__([self.title, self.none, self.entries])
+        for name in ("nb-column", "nb-card", "nb-exports"):
+            self.add_class(name)
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Show the exports; a row that stays is changed in place."""
+        records = snapshot.exports.to_dict("records")
+        newest = sorted(records, key=lambda r: -r["id"])[:SHOWN]
+        show(self.none, not newest)
+        for record in newest:
+            label = self.rows.setdefault(record["id"], text("", "nb-entry"))
+            say(label, _export(record))
+        lines = tuple(self.rows[record["id"]] for record in newest)
+        if lines != self.entries.children:
+            self.entries.children = lines
+
+
+def _failure(entry: dict[str, Any]) -> str:
+    attempts = int(entry.get("attempts") or 0)
+    tries = f"; {attempts} attempt{'s' * (attempts != 1)}" if attempts else ""
+    return markup(
+        '<span class="nb-entry-text"><i class="nb-light nb-is-failed"></i>'
+        '<span class="nb-ellipsis" title="{movie}">{movie}</span>'
+        '<span class="nb-muted nb-small">failed in {stage}: {reason}{tries}</span></span>',
+        movie=entry["movie"], stage=entry.get("stage") or "processing", reason=entry["reason"], tries=tries,
+    )  # fmt: skip
+
+
+def _export(record: dict[str, Any]) -> str:
+    place = f" · {record['path']}" if record.get("path") else ""
+    message = f" · {record['message']}" if record.get("message") else ""
+    moment = record.get("finished") if record["state"] == "done" else record.get("created")
+    return markup(
+        '<span class="nb-entry-text"><i class="nb-light nb-is-{light}"></i><span>{title}</span>'
+        '<span class="nb-muted nb-small">{state} {time}{message}{place}</span></span>',
+        light=LIGHTS.get(record["state"], "waiting"), title=_export_title(record), state=record["state"],
+        time=clock(moment), message=message, place=place,
+    )  # fmt: skip
+
+
+def _export_title(record: dict[str, Any]) -> str:
+    chosen = f" of “{record['filter']}”" if record.get("filter") else ""
+    counted = [f"{number(record[k])} {k}" for k in ("micrographs", "particles") if record.get(k)]
+    return f"Export {record.get('name') or record['id']}{chosen}" + (
+        f": {', '.join(counted)}" if counted else ""
+    )

@@ -1,0 +1,80 @@
+"""New session: the few settings nobody can guess."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ipywidgets import Box, Combobox, Text
+
+from nextpyp_nb.session import create_session
+from nextpyp_nb.settings import Settings, read_site
+from nextpyp_nb.views.form import Form
+from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, say, text
+
+FIELDS = (
+    "raw_data.location", "gain.reference", "microscope.pixel_size", "microscope.voltage", "microscope.dose",
+    "picking.radius",
+)  # fmt: skip
+
+
+class NewSession(Box):
+    """A short form; errors stand beside their field."""
+
+    def __init__(
+        self, banner: Banner, created: Callable[[Any], None], root: Path | None = None,
+        cancelled: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.banner, self._created, self.root = banner, created, root
+        site = read_site()
+        self.name = Text(placeholder="such as apof-krios2")
+        self.group = Combobox(
+            options=sorted(site.groups), placeholder=site.default_group or "none", ensure_option=False
+        )
+        self.name_error, self.group_error = text("", "nb-field-error"), text("", "nb-field-error")
+        items = {item.key: item for item in Settings.items()}
+        self.form = Form([items[key] for key in FIELDS], Settings(), data_roots=site.data_roots)
+        self.create = button("Create session", self.create_session, "nb-primary", "nb-create")
+        self.name_line = _line("Name", self.name, self.name_error, "nb-field-name")
+        self.group_line = _line("Group", self.group, self.group_error, "nb-field-group")
+        foot = row(
+            self.create, button("Back", cancelled, "nb-back"),
+            text("The movies can come later; other settings are on the Settings page.", "nb-muted"),
+        )  # fmt: skip
+        card = column(
+            text("New session", "nb-strong", "nb-card-title"), self.name_line, self.group_line, self.form, foot,
+            classes=("nb-card",),
+        )  # fmt: skip
+        super().__init__([card])
+        for name in ("nb-column", "nb-pages", "nb-new-session"):
+            self.add_class(name)
+
+    @guarded
+    def create_session(self) -> None:
+        """Make the session, or say beside each field what is wrong."""
+        settings = self.form.read(complete=True)
+        name = self.name.value.strip()
+        self._say_name("" if name else "missing: give the session a name")
+        if settings is None or not name:
+            return None
+        try:
+            session = create_session(
+                name, settings=settings, root=self.root, group=self.group.value.strip() or None
+            )
+        except FileExistsError as error:
+            return self._say_name(str(error))
+        except ValueError as error:
+            if "name" not in str(error):
+                raise
+            return self._say_name(str(error))
+        self._created(session)
+
+    def _say_name(self, problem: str) -> None:
+        say(self.name_error, problem)
+        flag(self.name_line, "nb-invalid", bool(problem))
+
+
+def _line(label: str, control: Any, problem: Any, name: str) -> Box:
+    made = Box([text(label, "nb-field-label-plain"), control, text(""), problem])
+    for part in ("nb-field", name):
+        made.add_class(part)
+    return made

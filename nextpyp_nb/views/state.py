@@ -1,0 +1,196 @@
+"""The observable snapshot every panel draws: read in a thread when something changed, drawn in place."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.views.pieces import Banner
+from nextpyp_nb.views.widgets.presence import Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is known of a session at one moment."""
+
+    status: Any
+    settings: Settings
+    revision: int
+    micrographs: pd.DataFrame
+    failed: pd.DataFrame
+    classes: pd.DataFrame
+    rounds: pd.DataFrame
+    exports: pd.DataFrame
+    events: list[Any]
+
+    @property
+    def particles(self) -> int:
+        """Particles picked so far."""
+        return int(self.micrographs["particles"].fillna(0).sum()) if len(self.micrographs) else 0
+
+
+def read_snapshot(session: Any) -> Snapshot:
+    """Read all that the panels draw."""
+    return Snapshot(
+        status=session.status(), settings=session.settings, revision=session.revision,
+        micrographs=session.micrographs, failed=session.failed(), classes=session.classes,
+        rounds=session.rounds, exports=session.exports, events=session.events(limit=200),
+    )  # fmt: skip
+
+
+class LiveState:
+    """Polls ``version``, reads when it differs, and calls who subscribed; stands still when nobody looks.
+
+    Without a running event loop (plain Python, tests) nothing polls: call `refresh`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        version: Callable[[], Any],
+        *,
+        banner: Banner | None = None,
+        presence: Presence | None = None,
+        period: float = 0.5,
+    ) -> None:
+        self.read, self.version, self.period = read, version, period
+        self.banner = banner or Banner()
+        self.presence = presence or Presence()
+        self.snapshot: Any = None
+        self.answer: Any = None
+        self._seen: Any = object()
+        self._poll_error: Exception | None = None
+        self._drawers: list[Callable[[Any], None]] = []
+        self._task: asyncio.Task[None] | None = None
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        self._jobs: set[Any] = set()
+
+    def subscribe(self, draw: Callable[[Any], None]) -> Callable[[], None]:
+        """Call ``draw`` with each new snapshot, at once when there is one; returns how to stop."""
+        self._drawers.append(draw)
+        if self.snapshot is not None:
+            self._draw(draw)
+        return lambda: self._drawers.remove(draw) if draw in self._drawers else None
+
+    def start(self) -> None:
+        """Read once, then follow on the event loop where there is one."""
+        if self._task is not None:
+            return
+        self.refresh()
+        if self._loop is not None:
+            self._task = self._loop.create_task(self._follow())
+
+    def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def refresh(self) -> bool:
+        """Read if something changed, and draw; says whether it did."""
+        try:
+            version = self.version()
+            changed = version != self._seen
+            if changed:
+                self.snapshot, self._seen = self.read(), version
+        except Exception as error:
+            self._poll_failed(error)
+            return False
+        self._poll_worked()
+        if changed:
+            self.draw()
+        return changed
+
+    def draw(self) -> None:
+        """Let everybody draw the snapshot again; times go on even when nothing else does."""
+        if self.snapshot is not None:
+            for drawer in tuple(self._drawers):
+                self._draw(drawer)
+
+    def do(
+        self, command: Callable[[], Any], then: Callable[[Any], None] | None = None, *, doing: str = ""
+    ) -> None:
+        """Run ``command`` beside the page, wait for the runner's answer to it, and show what it says."""
+        if self._loop is None or not self._loop.is_running():
+            try:
+                self._finish(_answered(command), then, doing)
+            except Exception as error:
+                self.banner.show(error, doing)
+            return
+        job = asyncio.run_coroutine_threadsafe(self._do(command, then, doing), self._loop)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _do(self, command: Callable[[], Any], then: Callable[[Any], None] | None, doing: str) -> None:
+        try:
+            answer = await asyncio.to_thread(_answered, command)
+            self._finish(answer, then, doing)
+        except Exception as error:
+            self.banner.show(error, doing)
+
+    def _finish(self, answer: Any, then: Callable[[Any], None] | None, doing: str) -> None:
+        self.answer = answer
+        if getattr(answer, "ok", True) is False:
+            self.banner.refuse(f"{doing}: {answer.message}" if doing else answer.message)
+        elif then is not None:
+            then(answer)
+        self.refresh()
+
+    async def _follow(self) -> None:
+        drawn = datetime.now(UTC)
+        while True:
+            pause = self.period
+            if self.presence.present:
+                began = datetime.now(UTC)
+                changed = await self._poll()
+                took = (datetime.now(UTC) - began).total_seconds()
+                # Reading a long session must not fill the kernel's time.
+                pause = max(pause, 3 * took) if self._poll_error is None else 2.0
+                if changed or (datetime.now(UTC) - drawn).total_seconds() > 5:
+                    self.draw()
+                    drawn = datetime.now(UTC)
+            await asyncio.sleep(pause)
+
+    async def _poll(self) -> bool:
+        try:
+            version = await asyncio.to_thread(self.version)
+            if version == self._seen:
+                self._poll_worked()
+                return False
+            self.snapshot = await asyncio.to_thread(self.read)
+            self._seen = version
+        except Exception as error:
+            self._poll_failed(error)
+            return False
+        self._poll_worked()
+        return True
+
+    def _draw(self, drawer: Callable[[Any], None]) -> None:
+        try:
+            drawer(self.snapshot)
+        except Exception as error:
+            self.banner.show(error)
+
+    def _poll_failed(self, error: Exception) -> None:
+        if repr(error) != repr(self._poll_error):
+            self._poll_error = error
+            self.banner.show(error, "The session cannot be read")
+
+    def _poll_worked(self) -> None:
+        if self._poll_error is not None:
+            if self.banner.error is self._poll_error:
+                self.banner.clear()
+            self._poll_error = None
+
+
+def _answered(command: Callable[[], Any]) -> Any:
+    """The command's result; where it is a receipt, the runner's answer to it."""
+    result = command()
+    return result.wait(timeout=5) if hasattr(result, "wait") else result

@@ -1,0 +1,33 @@
+"""Whether anybody has the page open."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_HERE = Path(__file__).parent
+
+
+class Presence(anywidget.AnyWidget):
+    """A heartbeat from the browser, and the style sheet of the page it beats in."""
+
+    _esm = _HERE / "presence.js"
+    _css = _HERE.parent / "style.css"
+    beat = traitlets.Float(0.0).tag(sync=True)
+    dark = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, patience: float = 30.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patience = patience
+        self._heard = time.monotonic()
+        self.observe(self._hear, "beat")
+
+    def _hear(self, _: Any) -> None:
+        self._heard = time.monotonic()
+
+    @property
+    def present(self) -> bool:
+        """False once the page has been silent for longer than ``patience`` seconds."""
+        return time.monotonic() - self._heard < self.patience
