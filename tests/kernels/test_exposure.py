@@ -29,9 +29,7 @@ def test_filters_are_finite_far_beyond_the_critical_exposure():
     np.testing.assert_allclose(np.sum(filters**2, axis=0), 1 / 3)
 
 
-@pytest.mark.parametrize(
-    ("pixel_size", "frames", "dose"), [(0.83, 50, 1.0), (1.3, 16, 2.0), (0.65, 75, 1.07)]
-)
+@pytest.mark.parametrize(("pixel_size", "n", "dose"), [(0.83, 50, 1.0), (1.3, 16, 2.0), (0.65, 75, 1.07)])
 def test_six_sums_stand_for_all_filters(pixel_size, n, dose):
     exposures = np.arange(1, n + 1) * dose
     weights, curves, plain = exposure.low_rank_filters(exposures, pixel_size=pixel_size, voltage=300)

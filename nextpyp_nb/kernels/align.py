@@ -1,0 +1,118 @@
+"""Where each frame lies against the others: leave-one-out correlation with a smooth trajectory."""
+
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels.backend import array_module, fft_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.records import FloatArray
+
+SEARCH_PX = 64
+FINE_PX = 6
+EDGE_PX = 4
+EDGE_CONTRAST = 4.0
+FLAT_PX = 12
+CROSS = 2
+HIGH_PASS = 0.008
+ROUNDS = 6
+TOLERANCE_PX = 0.01
+DEGREE = 5
+
+
+def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatArray:
+    """Find how the specimen moved between frames: (frame, y, x) counts -> shifts (frame, 2) in (y, x) px.
+
+    A feature at p in frame 0 is at p + shifts[f] in frame f. Each frame is correlated with the sum of the
+    others, damped by exp(-2 bfactor k²) with k in cycles/px; the sum moves along until nothing changes.
+    """
+    n = len(frames)
+    shifts: FloatArray = np.zeros((n, 2))
+    if n < 2:
+        return shifts
+    spectra = _spectra(frames)
+    shape = frames.shape[1:]
+    weight = array_module(frames).asarray(_weight(shape, bfactor))
+    search = min(SEARCH_PX, min(shape) // 4)
+    for round_ in range(ROUNDS):
+        offsets = _offsets(
+            spectra, shape, weight, shifts, search if round_ < 2 else min(search, FINE_PX), group
+        )
+        moved = smooth_trajectory(shifts + offsets)
+        moved -= moved[0]
+        change = np.abs(moved - shifts).max()
+        shifts = moved
+        if change < TOLERANCE_PX:
+            break
+    return shifts
+
+
+def _spectra(frames: Any) -> Any:
+    """Transforms of the frames less what stands still: the local mean, and sharp edges masked."""
+    xp, fft, nd = array_module(frames), fft_module(frames), ndimage_module(frames)
+    mean = frames.mean(axis=0)
+    slope = nd.gaussian_gradient_magnitude(mean, EDGE_PX, mode="reflect")
+    edges = slope > EDGE_CONTRAST * xp.median(slope)
+    mask = 1 - 4 * nd.gaussian_filter(edges.astype(xp.float32), EDGE_PX, mode="reflect")
+    mask = xp.clip(mask, 0, 1)
+    share = nd.gaussian_filter(mask, FLAT_PX, mode="reflect")
+    local = nd.gaussian_filter(mean * mask, FLAT_PX, mode="reflect") / xp.maximum(share, 1e-3)
+    spectra = xp.empty((len(frames), mean.shape[0], mean.shape[1] // 2 + 1), xp.complex64)
+    for number, frame in enumerate(frames):
+        spectra[number] = fft.rfft2((frame - local) * mask)
+    return spectra
+
+
+def _weight(shape: tuple[int, int], bfactor: float) -> FloatArray:
+    """Damping of high frequencies, of gradients, and of the lines that fixed patterns live on."""
+    ky, kx = rfft_frequency(shape)
+    square = ky**2 + kx**2
+    weight = np.exp(-2 * bfactor * square) * -np.expm1(-square / (2 * HIGH_PASS**2))
+    weight[np.abs(ky[:, 0]) * shape[0] < CROSS - 0.5] = 0
+    weight[:, np.abs(kx[0]) * shape[1] < CROSS - 0.5] = 0
+    return np.asarray(weight, np.float32)
+
+
+def _offsets(
+    spectra: Any, shape: tuple[int, int], weight: Any, shifts: FloatArray, search: int, group: int
+) -> FloatArray:
+    """Where each frame, moved back by its shift, correlates best with the sum of the others."""
+    xp, fft = array_module(spectra), fft_module(spectra)
+    ky, kx = (xp.asarray(k) for k in rfft_frequency(shape))
+    aligned = xp.empty_like(spectra)
+    for number, (dy, dx) in enumerate(shifts):
+        turn = xp.exp(2j * np.pi * float(dy) * ky) * xp.exp(2j * np.pi * float(dx) * kx)
+        aligned[number] = spectra[number] * turn.astype(xp.complex64)
+    total = aligned.sum(axis=0)
+    offsets = np.zeros_like(shifts)
+    for first in range(0, len(shifts), group):
+        some = slice(first, first + group)
+        part = aligned[some].sum(axis=0)
+        correlation = fft.irfft2(xp.conj(total - part) * part * weight, s=shape)
+        near = xp.roll(correlation, (search, search), (0, 1))[: 2 * search + 1, : 2 * search + 1]
+        offsets[some] = peak_position(to_numpy(near)) - search
+    return offsets
+
+
+def peak_position(image: FloatArray) -> FloatArray:
+    """Place (y, x) of the highest inner pixel, refined by a paraboloid through its 3 × 3 neighbours."""
+    inner = image[1:-1, 1:-1]
+    row, column = np.unravel_index(int(inner.argmax()), inner.shape)
+    place = np.array([row + 1.0, column + 1.0])
+    patch = np.asarray(image[row : row + 3, column : column + 3], np.float64)
+    rows, columns = patch.sum(axis=1), patch.sum(axis=0)
+    gradient = np.array([rows[2] - rows[0], columns[2] - columns[0]]) / 6
+    cross = (patch[2, 2] - patch[2, 0] - patch[0, 2] + patch[0, 0]) / 4
+    bend = np.array([rows[0] - 2 * rows[1] + rows[2], columns[0] - 2 * columns[1] + columns[2]]) / 3
+    hessian = np.array([[bend[0], cross], [cross, bend[1]]])
+    if np.linalg.eigvalsh(hessian).max() >= 0:
+        return place
+    return np.asarray(place - np.clip(np.linalg.solve(hessian, gradient), -1, 1))
+
+
+def smooth_trajectory(shifts: FloatArray) -> FloatArray:
+    """The trajectory as a polynomial of the square root of time: fast at first, slow later."""
+    n = len(shifts)
+    time = np.sqrt(np.arange(n) / max(n - 1, 1))
+    basis = np.polynomial.legendre.legvander(2 * time - 1, min(DEGREE, n - 1))
+    return np.asarray(basis @ np.linalg.lstsq(basis, shifts, rcond=None)[0])

@@ -1,0 +1,221 @@
+"""Whole-frame motion correction: align the frames, then sum them once at full size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels.align import align_frames
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
+from nextpyp_nb.kernels.exposure import combine_moments, low_rank_filters
+from nextpyp_nb.kernels.fourier import fourier_resize, rfft_frequency
+from nextpyp_nb.kernels.gain import find_defects, replace_defects
+from nextpyp_nb.records import FloatArray, MotionModel
+
+ALIGN_PIXEL = 3.0
+TAPS = np.arange(-2, 4)
+MIN_RESPONSE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedMovie:
+    """An aligned movie: mean and exposure-weighted mean, float32 (y, x) in e⁻/px/frame, and its motion."""
+
+    average: Any
+    weighted: Any | None
+    motion: MotionModel
+    defects: Any
+    mean_dose: float
+
+
+def correct_motion(  # noqa: PLR0913
+    frames: Any,
+    *,
+    gain: Any = None,
+    defects: Any = None,
+    pixel_size: float,
+    voltage: float,
+    dose_per_frame: float | None,
+    initial_dose: float = 0.0,
+    method: str = "whole-frame",
+    first_frame: int = 0,
+    last_frame: int = -1,
+    group: int = 1,
+    bfactor: float = 30.0,
+    exposure_weighting: bool = True,
+    binning: int = 1,
+    integer_shifts: bool = False,
+    hot_pixels: bool = True,
+) -> CorrectedMovie:
+    """Align raw frames as a whole and sum them: (frame, y, x) counts, y up -> two (y, x) images.
+
+    ``gain`` multiplies and is 0 where dead, ``defects`` is True where bad, ``pixel_size`` Å, ``voltage`` kV,
+    doses e⁻/Å², ``bfactor`` px². The motion found is that of the specimen: frames are sampled at +shift.
+    """
+    frames = _chosen_frames(frames, first_frame, last_frame)
+    bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
+    shifts: FloatArray = np.zeros((len(frames), 2))
+    if method == "whole-frame":
+        bin_ = _align_binning(frames.shape[1:], pixel_size)
+        small = _binned(frames, gain, bad, bin_)
+        shifts = bin_ * align_frames(small, bfactor=bfactor / bin_**2, group=group)
+    elif method != "none":
+        raise ValueError(f"alignment method is {method!r}, expected 'whole-frame' or 'none'")
+    dose = dose_per_frame or 0.0
+    exposures = initial_dose + dose * (first_frame + 1 + np.arange(len(frames)))
+    weighting = exposure_weighting and dose > 0
+    average, weighted = _sums(
+        _corrected(frames, gain, bad),
+        np.round(shifts) if integer_shifts else shifts,
+        low_rank_filters(exposures, pixel_size=pixel_size, voltage=voltage) if weighting else None,
+    )
+    motion = MotionModel(
+        shifts=shifts.astype(np.float32),
+        pixel_size=pixel_size,
+        dose_per_frame=dose,
+        height=frames.shape[1],
+        width=frames.shape[2],
+    )
+    return CorrectedMovie(
+        average=_reduced(average, binning),
+        weighted=None if weighted is None else _reduced(weighted, binning),
+        motion=motion,
+        defects=bad,
+        mean_dose=mean_dose,
+    )
+
+
+def _chosen_frames(frames: Any, first: int, last: int) -> Any:
+    """Frames ``first`` to ``last``, both included; -1 is the last there is."""
+    if frames.ndim != 3:
+        raise ValueError(f"the movie has {frames.ndim} axes, expected (frame, y, x)")
+    end = len(frames) if last < 0 else last + 1
+    if not 0 <= first < end <= len(frames):
+        raise ValueError(
+            f"frames {first} to {end - 1} were asked for, expected a range within 0 to {len(frames) - 1}"
+        )
+    return frames[first:end]
+
+
+def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple[Any, float]:
+    """The defect map of this movie and the mean of its good pixels, e⁻/px/frame."""
+    xp = array_module(frames)
+    shape = frames.shape[1:]
+    for name, image in (("gain reference", gain), ("defect map", defects)):
+        if image is not None and image.shape != shape:
+            raise ValueError(f"the {name} is {image.shape}, expected {shape} as the frames")
+    total = frames.sum(axis=0, dtype=xp.float32)
+    bad = ~xp.isfinite(total)
+    if gain is not None:
+        bad |= gain <= 0
+    if defects is not None:
+        bad |= defects
+    if hot_pixels:
+        bad |= find_defects(total, gain)
+    good = total[~bad]
+    if not good.size:
+        raise ValueError("no good pixel is left: check the gain reference, the defects and the frames")
+    mean = float(good.mean(dtype=xp.float64)) / len(frames)
+    if mean <= 0:
+        raise ValueError(f"the frames hold no counts (mean {mean:g}): was the beam on, is the file whole?")
+    return bad, mean
+
+
+def _corrected(frames: Any, gain: Any, bad: Any) -> Iterator[Any]:
+    """Each frame as float32, gain applied and bad pixels replaced, one at a time."""
+    xp = array_module(frames)
+    for number, raw in enumerate(frames):
+        frame = raw.astype(xp.float32)
+        if gain is not None:
+            frame *= gain
+        yield replace_defects(frame, bad, seed=number)
+
+
+def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
+    """Pixels that are added per side before alignment."""
+    return max(1, min(round(ALIGN_PIXEL / pixel_size), min(shape) // 64))
+
+
+def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
+    """Corrected frames with bin_ × bin_ pixels averaged, float32 (frame, y, x)."""
+    xp = array_module(frames)
+    ny, nx = (n // bin_ for n in frames.shape[1:])
+    small = xp.empty((len(frames), ny, nx), xp.float32)
+    for number, frame in enumerate(_corrected(frames, gain, bad)):
+        rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
+        small[number] = rows.reshape(ny, nx, bin_).sum(axis=2)
+    small /= bin_**2
+    return small
+
+
+def _sums(
+    frames: Iterator[Any], shifts: FloatArray, filters: tuple[FloatArray, FloatArray, FloatArray] | None
+) -> tuple[Any, Any | None]:
+    """Mean and exposure-weighted mean of the frames sampled at +shift."""
+    n = len(shifts)
+    weights = np.full((1, n), 1 / n, np.float32) if filters is None else filters[0]
+    sums: Any = None
+    for number, frame in enumerate(frames):
+        if sums is None:
+            sums = array_module(frame).zeros((len(weights), *frame.shape), np.float32)
+        _add_shifted(sums, frame, weights[:, number], shifts[number])
+    xp, fft = array_module(sums), fft_module(sums)
+    shape = sums.shape[1:]
+    response = xp.asarray(_response(shape, shifts))
+    plain = sums[0] if filters is None else xp.tensordot(xp.asarray(filters[2]), sums, 1)
+    average = fft.irfft2(fft.rfft2(plain) / response, s=shape)
+    if filters is None:
+        return average, None
+    return average, fft.irfft2(combine_moments(sums, filters[1]) / response, s=shape)
+
+
+def lanczos(fraction: float) -> FloatArray:
+    """Six Lanczos-3 weights at the pixels -2..3 around a point ``fraction`` px past pixel 0."""
+    distance = fraction - TAPS
+    taps = np.sinc(distance) * np.sinc(distance / 3)
+    return np.asarray(taps / taps.sum(), np.float32)
+
+
+def _add_shifted(sums: Any, frame: Any, weights: FloatArray, shift: FloatArray) -> None:
+    """Add the frame, sampled at +shift, to each sum with its weight."""
+    whole = np.floor(shift).astype(int)
+    taps_y, taps_x = (lanczos(float(f)) for f in shift - whole)
+    start = (int(whole[0]) + int(TAPS[0]), int(whole[1]) + int(TAPS[0]))
+    if not on_gpu(frame):
+        _cpu_motion.add_shifted(sums, frame, weights, start, taps_y, taps_x)
+        return
+    xp = array_module(frame)
+    for axis, taps in ((0, taps_y), (1, taps_x)):
+        n = frame.shape[axis]
+        place = (xp.arange(n) + start[axis]) % (2 * n)
+        shifted = xp.zeros_like(frame)
+        for tap in taps:
+            shifted += float(tap) * xp.take(frame, xp.where(place < n, place, 2 * n - 1 - place), axis=axis)
+            place = (place + 1) % (2 * n)
+        frame = shifted
+    for total, weight in zip(sums, weights, strict=True):
+        total += float(weight) * frame
+
+
+def _response(shape: tuple[int, int], shifts: FloatArray) -> FloatArray:
+    """Mean amplitude that the interpolation leaves at each point of the rfft2."""
+    ky, kx = rfft_frequency(shape)
+    fraction = shifts - np.floor(shifts)
+    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in fraction])
+    offset = TAPS[None, None, :] - fraction[:, :, None]
+    along_y, along_x = (
+        np.einsum("ft,ftk->fk", taps[:, axis], np.cos(2 * np.pi * offset[:, axis, :, None] * k.ravel()))
+        for axis, k in enumerate((ky, kx))
+    )
+    mean = along_y.T @ along_x / len(shifts)
+    return np.asarray(np.maximum(mean, MIN_RESPONSE), np.float32)
+
+
+def _reduced(image: Any, binning: int) -> Any:
+    """The image with ``binning`` times larger pixels, cut in Fourier space."""
+    if binning == 1:
+        return image
+    ny, nx = (2 * max(1, n // (2 * binning)) for n in image.shape)
+    return fourier_resize(image, (ny, nx))

@@ -1,0 +1,236 @@
+import numpy as np
+import pytest
+
+from nextpyp_nb.kernels import motion
+from nextpyp_nb.kernels.align import align_frames, peak_position
+from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
+
+SHAPE = (256, 320)
+KNOWN = {"pixel_size": 3.0, "voltage": 300.0, "dose_per_frame": 2.0}
+
+
+def trajectory(n, scale):
+    u = np.arange(n) / (n - 1)
+    return scale * np.stack([1 - np.exp(-3 * u), 0.4 * u - 0.8 * u**2], axis=1)
+
+
+def specimen(seed=0, contrast=0.25):
+    ky, kx = rfft_frequency(SHAPE)
+    noise = np.random.default_rng(seed).normal(size=SHAPE)
+    band = np.exp(-((np.hypot(ky, kx) / 0.12) ** 2))
+    image = np.fft.irfft2(np.fft.rfft2(noise) * band, s=SHAPE)
+    return 1 + contrast * image / image.std()
+
+
+def moved(image, shift):
+    return np.fft.irfft2(phase_shift(np.fft.rfft2(image), SHAPE, shift), s=SHAPE)
+
+
+def movie(shifts, dose=3.0, seed=0, pattern=1.0):
+    rng = np.random.default_rng(seed + 1)
+    image = specimen(seed)
+    ideal = np.stack([np.clip(moved(image, s), 0.05, None) for s in shifts])
+    return rng.poisson(dose * ideal * pattern).astype(np.uint8)
+
+
+def rms(shifts, truth):
+    difference = (shifts - shifts.mean(0)) - (truth - truth.mean(0))
+    return np.sqrt((difference**2).sum(1).mean())
+
+
+def test_a_roll_gives_the_sign_and_the_axis_order():
+    image = movie(np.zeros((1, 2)))[0]
+    noise = np.random.default_rng(9).poisson(1.0, (4, *SHAPE)).astype(np.uint8)
+    frames = np.stack([np.roll(image, (2 * f, -3 * f), (0, 1)) for f in range(4)]) + noise
+    shifts = motion.correct_motion(frames, **KNOWN, hot_pixels=False).motion.shifts
+    np.testing.assert_allclose(shifts, [[0, 0], [2, -3], [4, -6], [6, -9]], atol=0.15)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float16])
+def test_the_trajectory_is_found_in_every_type(dtype):
+    truth = trajectory(12, 6.0)
+    result = motion.correct_motion(movie(truth).astype(dtype), **KNOWN)
+    assert rms(result.motion.shifts, truth) < 0.1
+    assert result.motion.shifts[0] == pytest.approx([0, 0])
+    assert result.mean_dose == pytest.approx(3.0, rel=0.03)
+
+
+def test_the_sum_is_sharp_again():
+    truth = trajectory(12, 6.0)
+    frames = movie(truth)
+    still = movie(np.zeros((12, 2)))
+    wanted = still.mean(0)
+    inner = (slice(20, -20), slice(20, -20))
+
+    def likeness(image):
+        return np.corrcoef(image[inner].ravel(), wanted[inner].ravel())[0, 1]
+
+    best = np.corrcoef(movie(np.zeros((12, 2)), seed=0)[:6].mean(0).ravel(), specimen().ravel())[0, 1]
+    result = motion.correct_motion(frames, **KNOWN)
+    assert likeness(result.average) > likeness(frames.mean(0)) + 0.2
+    assert likeness(result.average) > 0.9 * best
+    assert result.weighted.dtype == result.average.dtype == np.float32
+    assert result.weighted.mean() == pytest.approx(result.average.mean(), rel=1e-3)
+
+
+def test_a_fixed_pattern_does_not_hold_the_frames():
+    truth = trajectory(16, 8.0)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    crystal = 1 - 0.45 / (1 + np.exp((np.hypot(y - 90, x - 200) - 50) / 1.5))
+    columns = 1 + 0.05 * ((x // 40) % 2)
+    result = motion.correct_motion(movie(truth, pattern=crystal * columns), **KNOWN)
+    assert rms(result.motion.shifts, truth) < 0.35
+
+
+def test_large_drift_is_followed():
+    truth = trajectory(16, 45.0)
+    assert rms(motion.correct_motion(movie(truth), **KNOWN).motion.shifts, truth) < 0.3
+
+
+def test_low_dose_frames_are_followed():
+    truth = trajectory(40, 8.0)
+    assert rms(motion.correct_motion(movie(truth, dose=0.5), **KNOWN).motion.shifts, truth) < 0.35
+
+
+def test_frames_that_do_not_move_stay():
+    result = motion.correct_motion(movie(np.zeros((10, 2))), **KNOWN)
+    assert np.abs(result.motion.shifts).max() < 0.15
+
+
+def test_groups_follow_a_slow_drift():
+    truth = trajectory(16, 5.0)
+    shifts = motion.correct_motion(movie(truth), **KNOWN, group=4).motion.shifts
+    assert rms(shifts, truth) < 0.6
+
+
+def test_summed_frames_are_sampled_at_plus_shift():
+    shifts = np.array([[0.0, 0.0], [1.4, -2.7], [3.3, 5.2]])
+    image = specimen()
+    frames = iter([moved(image, s).astype(np.float32) for s in shifts])
+    average, weighted = motion._sums(frames, shifts, None)
+    assert weighted is None
+    inner = (slice(10, -10), slice(10, -10))
+    np.testing.assert_allclose(average[inner], image[inner], atol=0.01)
+
+
+def test_no_alignment_sums_the_frames_as_they_are():
+    frames = movie(np.zeros((6, 2)))
+    result = motion.correct_motion(frames, **KNOWN, method="none", hot_pixels=False)
+    np.testing.assert_allclose(result.average, frames.mean(0), atol=1e-4)
+    np.testing.assert_array_equal(result.motion.shifts, 0)
+
+
+@pytest.mark.parametrize("dose", [0, None, 0.0])
+def test_without_a_dose_nothing_is_weighted(dose):
+    known = KNOWN | {"dose_per_frame": dose}
+    assert motion.correct_motion(movie(np.zeros((4, 2))), **known).weighted is None
+
+
+def test_gain_and_defects_leave_no_trace():
+    factor = np.random.default_rng(4).normal(1, 0.1, SHAPE).astype(np.float32)
+    factor[:, 77] = 0
+    truth = trajectory(10, 4.0)
+    raw = movie(truth, pattern=np.where(factor > 0, 1 / np.maximum(factor, 0.1), 0))
+    raw[:, 40, 50] = 200
+    result = motion.correct_motion(raw, gain=factor, **KNOWN)
+    assert result.defects[40, 50]
+    assert result.defects[:, 77].all()
+    assert rms(result.motion.shifts, truth) < 0.15
+    column, beside = result.average[:, 77], result.average[:, [75, 76, 78, 79]]
+    assert column.mean() == pytest.approx(beside.mean(), rel=0.03)
+
+
+def test_integer_shifts_move_whole_pixels():
+    frames = movie(trajectory(8, 5.0))
+    result = motion.correct_motion(frames, **KNOWN, integer_shifts=True, hot_pixels=False)
+    total = result.average * len(frames)
+    np.testing.assert_allclose(total, np.round(total), atol=1e-3)
+
+
+def test_binning_keeps_the_mean_and_halves_the_size():
+    frames = movie(trajectory(8, 3.0))
+    full = motion.correct_motion(frames, **KNOWN)
+    small = motion.correct_motion(frames, **KNOWN, binning=2)
+    assert small.average.shape == (128, 160)
+    assert small.average.mean() == pytest.approx(full.average.mean(), rel=1e-4)
+    np.testing.assert_allclose(small.motion.shifts, full.motion.shifts)
+
+
+def test_a_range_of_frames_starts_at_zero():
+    frames = movie(trajectory(10, 5.0))
+    shifts = motion.correct_motion(frames, **KNOWN, first_frame=2, last_frame=7).motion.shifts
+    assert shifts.shape == (6, 2)
+    assert shifts[0] == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 3), (0, 10), (12, -1), (-1, 3)])
+def test_an_impossible_range_is_named(first, last):
+    with pytest.raises(ValueError, match="0 to 9"):
+        motion.correct_motion(movie(trajectory(10, 1.0)), **KNOWN, first_frame=first, last_frame=last)
+
+
+def test_a_wrong_gain_names_both_sizes():
+    frames = movie(trajectory(3, 1.0))
+    with pytest.raises(ValueError, match=r"\(320, 256\).*\(256, 320\)"):
+        motion.correct_motion(frames, gain=np.ones((320, 256), np.float32), **KNOWN)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'magic'"):
+        motion.correct_motion(movie(trajectory(3, 1.0)), **KNOWN, method="magic")
+
+
+def test_frames_without_counts_are_refused():
+    for empty in (np.zeros((5, 64, 64), np.uint8), np.full((5, 64, 64), np.nan, np.float32)):
+        with pytest.raises(ValueError, match=r"counts|every pixel"):
+            motion.correct_motion(empty, **KNOWN)
+
+
+def spoiled(kind):
+    frames = movie(trajectory(6, 2.0)).astype(np.float32)
+    if kind == "hot column":
+        frames[:] = 0
+        frames[:, :, 30] = 50
+        frames[:, 5, 5] = 1
+    if kind == "constant":
+        frames[:] = 3
+    if kind == "nan patch":
+        frames[2, 30:60, 40:90] = np.nan
+    if kind == "three frames":
+        frames = frames[:3]
+    if kind == "one frame":
+        frames = frames[:1]
+    if kind == "empty frame":
+        frames[3] = 0
+    return frames
+
+
+@pytest.mark.parametrize(
+    "kind", ["hot column", "constant", "nan patch", "three frames", "one frame", "empty frame"]
+)
+def test_degenerate_movies_give_finite_results(kind):
+    result = motion.correct_motion(spoiled(kind), **KNOWN)
+    assert np.isfinite(result.average).all()
+    assert np.isfinite(result.weighted).all()
+    assert np.isfinite(result.motion.shifts).all()
+    assert np.abs(result.motion.shifts).max() < SHAPE[0] / 2
+
+
+def test_input_is_left_alone():
+    frames = spoiled("nan patch")
+    kept = frames.copy()
+    frames.flags.writeable = False
+    motion.correct_motion(frames, **KNOWN)
+    np.testing.assert_array_equal(frames, kept)
+
+
+def test_alignment_stands_alone():
+    truth = trajectory(8, 5.0)
+    assert rms(align_frames(movie(truth).astype(np.float32)), truth) < 0.15
+    np.testing.assert_array_equal(align_frames(np.ones((1, 64, 64), np.float32)), 0)
+
+
+def test_peak_position_is_exact_for_a_paraboloid():
+    y, x = np.mgrid[:9, :11]
+    image = 5 - (y - 3.3) ** 2 - 0.5 * (x - 6.2) ** 2 + 0.3 * (y - 3.3) * (x - 6.2)
+    np.testing.assert_allclose(peak_position(image), [3.3, 6.2], atol=1e-6)
