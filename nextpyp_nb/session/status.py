@@ -112,7 +112,8 @@ def _classify(reader: Reader) -> dict[str, int]:
     ) or {"particles": 0, "batch": 0}
     picked = reader.row(
         "SELECT COALESCE(SUM(b.particles), 0) AS total,"
-        " COALESCE(SUM(CASE WHEN b.id > ? THEN b.particles END), 0) AS new FROM batch b JOIN movie m ON m.id = b.movie_id WHERE m.excluded = 0",
+        " COALESCE(SUM(CASE WHEN b.id > ? THEN b.particles END), 0) AS new"
+        " FROM batch b JOIN movie m ON m.id = b.movie_id WHERE m.excluded = 0",
         last["batch"],
     )
     assert picked is not None

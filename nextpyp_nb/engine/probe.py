@@ -1,0 +1,33 @@
+"""A task to try an engine with: whether it answers, reports, fails, dies and ends as it should."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from nextpyp_nb.engine.task import Report
+
+
+def probe(payload: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Do what ``payload["do"]`` says: answer, wait, refuse, lose, die, hang or babble."""
+    match payload.get("do", "answer"):
+        case "wait":
+            time.sleep(payload["seconds"])
+        case "refuse":
+            raise ValueError(f"refused: {payload['value']}")
+        case "lose":
+            raise OSError("the disk went away")
+        case "die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "hang":
+            threading.Event().wait()
+        case "babble":
+            for step in range(payload["steps"]):
+                report({"step": step})
+            print("what a library prints does not disturb the pipe")  # noqa: T201
+    names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+    return {
+        "value": payload.get("value"), "pid": os.getpid(), "nice": os.nice(0),
+        "environment": {name: os.environ.get(name) for name in names},
+    }  # fmt: skip
