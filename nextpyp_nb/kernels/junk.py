@@ -19,13 +19,13 @@ _EVIDENCE = ((0.4, 9.0), (1.0, 7.0))
 def junk_mask(average: Any, *, pixel_size: float, radius: float) -> Any:
     """Mask of places darker or brighter than ice with particles of ``radius`` (Å) can be: bool (y, x).
 
-    ``average`` float (y, x), px of ``pixel_size`` Å, particles dark; works at about a twelfth of the radius
+    ``average`` float (y, x), px of ``pixel_size`` Å, particles dark; works at about a sixth of the radius
     and repeats the answer up to the shape of ``average``. Grey levels fall into materials by Otsu's cut
     (1979); the brightest common one is the ice, and in it a local mean stands out by its robust z.
     """
     xp = array_module(average)
-    factor = max(1, int(radius / 12.0 / pixel_size))
-    darkness = -block_mean(average.astype(np.float32), factor)
+    factor = max(1, int(radius / 6.0 / pixel_size))
+    darkness = -block_mean(xp.asarray(average, np.float32), factor)
     mask = _coarse_mask(darkness, radius / (pixel_size * factor))
     mask = mask.repeat(factor, axis=0).repeat(factor, axis=1)
     spare = [(0, n - m) for n, m in zip(average.shape, mask.shape, strict=True)]
@@ -38,13 +38,14 @@ def _coarse_mask(darkness: Any, radius_px: float) -> Any:
     ground = _brightest_material(
         gaussian_average(darkness, xp.ones(darkness.shape, bool), _EVIDENCE[0][0] * radius_px)
     )
-    junk = ~ground
+    # How many times over its limit each place is; other materials are beyond any.
+    excess = xp.where(ground, np.float32(0.0), np.float32(np.inf))
     for width, limit in _EVIDENCE:
         level = gaussian_average(darkness, ground, width * radius_px)
         centre = xp.median(level[ground])
         spread = 1.4826 * xp.median(xp.abs(level[ground] - centre))
-        junk |= xp.abs(level - centre) > limit * xp.maximum(spread, 1e-12)
-    return _tidy(junk, radius_px)
+        excess = xp.maximum(excess, xp.abs(level - centre) / (limit * xp.maximum(spread, 1e-12)))
+    return _tidy(excess, radius_px)
 
 
 def _brightest_material(level: Any) -> Any:
@@ -78,15 +79,21 @@ def _otsu(values: FloatArray) -> tuple[float, float]:
     return float(edges[best + 1]), float(gap[best]) / math.sqrt(max(within, 1e-12 * gap[best] ** 2, 1e-30))
 
 
-def _tidy(junk: Any, radius_px: float) -> Any:
-    """Drop specks smaller than half a particle and widen the rest by a quarter of the radius."""
-    xp, ndimage = array_module(junk), ndimage_module(junk)
-    labels, count = ndimage.label(junk)
+def _tidy(excess: Any, radius_px: float) -> Any:
+    """Areas of ``excess`` above 1, less what may be a lone particle, widened by a quarter of the radius.
+
+    On a nearly empty micrograph a single particle stands out too, but it is neither large nor extreme.
+    """
+    xp, ndimage = array_module(excess), ndimage_module(excess)
+    labels, count = ndimage.label(excess > 1.0)
     if count == 0:
-        return junk
-    area = xp.bincount(labels.ravel())
-    area[0] = 0
-    kept = (area > 0.5 * math.pi * radius_px**2)[labels]
+        return xp.zeros(excess.shape, bool)
+    particle = math.pi * radius_px**2
+    area = xp.bincount(labels.ravel(), minlength=count + 1)
+    peak = xp.asarray(ndimage.maximum(excess, labels, xp.arange(count + 1)))
+    counts = (area > 1.5 * particle) | ((area > 0.5 * particle) & (peak > 4.0))
+    counts[0] = False
+    kept = counts[labels]
     if not bool(kept.any()):
         return kept
     return ndimage.distance_transform_edt(~kept) <= 0.25 * radius_px

@@ -19,9 +19,11 @@ from nextpyp_nb.records import Ctf, FloatArray, Picks
 
 # Diameters tried, in units of twice the radius.
 _FAMILY = (0.75, 0.87, 1.0, 1.15, 1.3)
+# A radius is searched at this many px.
+_FINENESS = 10.0
 # Decoys stay this many radii away from better finds.
 _RIVALRY = 2.5
-_FALSE_SHARE = 0.1
+_FALSE_SHARE = 0.2
 _NOISE, _BEYOND_DOUBT = 3.0, 5.0
 
 
@@ -38,16 +40,17 @@ def pick_particles(
 ) -> Picks:
     """Centres of particles of about ``radius`` (Å) in ``average`` (y, x), particles dark.
 
-    ``pixel_size`` in Å. Centres are (n, 2) in (y, x) px of ``average``, best first; scores are matched-filter SNR in deviations of
-    the noise (Sigworth 2004). ``distance`` (Å) is the least one between particles. "auto" keeps scores above
-    ``threshold``, by default where one find in ten would be false; "all" keeps every positive maximum.
+    ``pixel_size`` in Å. Centres are (n, 2) in (y, x) px of ``average``, best first; scores are matched-filter
+    SNR in deviations of the noise (Sigworth 2004). No two centres lie within ``distance`` (Å). "auto" keeps
+    scores above ``threshold``, which by default follows from the finds in the contrast-inverted image; "all"
+    keeps every positive maximum. `junk_mask` leaves places out unless ``ignore_contamination``.
     """
     _check(average, pixel_size, radius, method)
     distance = 1.4 * radius if distance is None else distance
-    factor = max(1, int(radius / 12.0 / pixel_size))
+    factor = max(1, int(radius / _FINENESS / pixel_size))
     coarse_pixel = pixel_size * factor
-    coarse = clip_outliers(-block_mean(average.astype(np.float32), factor))
-    xp = array_module(coarse)
+    xp = array_module(average)
+    coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
     clean = xp.ones(coarse.shape, bool)
     if not ignore_contamination:
         clean = ~junk_mask(-coarse, pixel_size=coarse_pixel, radius=radius)
@@ -56,7 +59,7 @@ def pick_particles(
     if method == "all":
         threshold = 0.0
     elif threshold is None:
-        decoys = _maxima((-maps).max(axis=0), clean)
+        decoys = _thin(*_maxima((-maps).max(axis=0), clean), distance / coarse_pixel)
         threshold = _threshold(centres, scores, *decoys, _RIVALRY * radius / coarse_pixel)
     kept = scores > threshold
     return Picks(
@@ -132,20 +135,28 @@ def _winners(centres: FloatArray, distance: float) -> NDArray[np.intp]:
 def _threshold(
     centres: FloatArray, scores: FloatArray, decoys: FloatArray, decoy_scores: FloatArray, distance: float
 ) -> float:
-    """Lowest score at which contrast-inverted finds are no more than a tenth of the finds.
+    """Lowest score at which finds in the contrast-inverted image are no more than a fifth of the finds.
 
-    A find and a decoy nearer than ``distance`` px compete and the better stays, since a particle's side lobes
-    are not noise (as targets and decoys compete in proteomics: Elias & Gygi 2007). What stands
-    `_BEYOND_DOUBT` deviations out passes however few there are; nothing below `_NOISE` does.
+    Noise is as often bright as dark, so inverted finds (decoys) count the false ones. A find and a decoy
+    nearer than ``distance`` px compete and the better counts: most decoys beside particles are their side
+    lobes, and some remain, so the true share is well below a fifth. What stands `_BEYOND_DOUBT` deviations
+    out passes however few there are; nothing below `_NOISE` does.
     """
-    everything = np.concatenate([scores, decoy_scores])
-    real = np.arange(len(everything)) < len(scores)
-    order = np.argsort(-everything, kind="stable")
-    winners = order[_winners(np.concatenate([centres, decoys])[order], distance)]
-    finds = np.sort(everything[winners[real[winners]]])[::-1]
-    false = np.sort(everything[winners[~real[winners]]])
+    finds = _unrivalled(centres, scores, decoys, decoy_scores, distance)
+    false = _unrivalled(decoys, decoy_scores, centres, scores, distance)[::-1]
     above = len(false) - np.searchsorted(false, finds)
     share = (1.0 + above) / np.arange(1, len(finds) + 1)
     passing = finds[(share <= _FALSE_SHARE) & (finds > _NOISE)]
     lowest = float(passing.min()) - 1e-6 if len(passing) else _BEYOND_DOUBT
     return min(lowest, _BEYOND_DOUBT)
+
+
+def _unrivalled(
+    centres: FloatArray, scores: FloatArray, rivals: FloatArray, rival_scores: FloatArray, distance: float
+) -> FloatArray:
+    """Of the sorted ``scores``, those without a better rival within ``distance`` px."""
+    if len(rivals) == 0 or len(centres) == 0:
+        return scores
+    near = KDTree(rivals).query_ball_point(centres, distance)
+    best = np.array([rival_scores[i].max(initial=0.0) for i in near])
+    return scores[scores > best]
