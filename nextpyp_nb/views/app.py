@@ -1,4 +1,4 @@
-"""The one cell of the notebooks: sessions, a new session, or a session's pages, in JupyterLab and in Voilà."""
+"""The one cell of the notebooks: sessions, a new session, or a session's pages, in Lab and Voilà."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,9 +45,12 @@ class SessionPages(Box):
         space = Box()
         space.add_class("nb-grow")
         bar = row(
-            *self.tabs.values(), space, button("Export…", self.export.toggle, "nb-link", "nb-export-open"),
-            self.export, classes=("nb-tabs",),
-        )  # fmt: skip
+            *self.tabs.values(),
+            space,
+            button("Export…", self.export.toggle, "nb-link", "nb-export-open"),
+            self.export,
+            classes=("nb-tabs",),
+        )
         self.body = column(classes=("nb-pages",))
         super().__init__([self.header, bar, live.banner, self.body])
         self.add_class("nb-column")

@@ -4,7 +4,7 @@ from typing import Any
 
 from ipywidgets import Box
 
-from nextpyp_nb.views.markup import clock, markup, number
+from nextpyp_nb.views.markup import clock, known, markup, number
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 
@@ -28,8 +28,13 @@ class Attention(Box):
     def draw(self, snapshot: Snapshot) -> None:
         """Show the failures; a row that stays is changed in place."""
         failed = snapshot.failed
-        say(self.title, markup("<b>Needs attention</b><span>{n}</span>",
-                               n=f"{len(failed)} failed" if len(failed) else "nothing"))  # fmt: skip
+        say(
+            self.title,
+            markup(
+                "<b>Needs attention</b><span>{n}</span>",
+                n=f"{len(failed)} failed" if len(failed) else "nothing",
+            ),
+        )
         show(self.retry_all, len(failed) > 1)
         wanted = {}
         for entry in failed.head(SHOWN).to_dict("records"):
@@ -92,24 +97,31 @@ def _failure(entry: dict[str, Any]) -> str:
         '<span class="nb-entry-text"><i class="nb-light nb-is-failed"></i>'
         '<span class="nb-ellipsis" title="{movie}">{movie}</span>'
         '<span class="nb-muted nb-small">failed in {stage}: {reason}{tries}</span></span>',
-        movie=entry["movie"], stage=entry.get("stage") or "processing", reason=entry["reason"], tries=tries,
-    )  # fmt: skip
+        movie=entry["movie"],
+        stage=entry.get("stage") or "processing",
+        reason=entry["reason"],
+        tries=tries,
+    )
 
 
 def _export(record: dict[str, Any]) -> str:
-    place = f" · {record['path']}" if record.get("path") else ""
-    message = f" · {record['message']}" if record.get("message") else ""
+    place = f" · {record['path']}" if known(record.get("path")) else ""
+    message = f" · {record['message']}" if known(record.get("message")) else ""
     moment = record.get("finished") if record["state"] == "done" else record.get("created")
     return markup(
         '<span class="nb-entry-text"><i class="nb-light nb-is-{light}"></i><span>{title}</span>'
         '<span class="nb-muted nb-small">{state} {time}{message}{place}</span></span>',
-        light=LIGHTS.get(record["state"], "waiting"), title=_export_title(record), state=record["state"],
-        time=clock(moment), message=message, place=place,
-    )  # fmt: skip
+        light=LIGHTS.get(record["state"], "waiting"),
+        title=_export_title(record),
+        state=record["state"],
+        time=clock(moment),
+        message=message,
+        place=place,
+    )
 
 
 def _export_title(record: dict[str, Any]) -> str:
-    chosen = f" of “{record['filter']}”" if record.get("filter") else ""
+    chosen = f" of “{record['filter']}”" if known(record.get("filter")) else ""
     counted = [f"{number(record[k])} {k}" for k in ("micrographs", "particles") if record.get(k)]
     return f"Export {record.get('name') or record['id']}{chosen}" + (
         f": {', '.join(counted)}" if counted else ""

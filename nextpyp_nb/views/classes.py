@@ -105,9 +105,9 @@ def waiting_sentence(snapshot: Snapshot) -> str:
         return "2D classification is off in Settings."
     if snapshot.settings.picking.radius is None:
         return "2D classification waits for particles: give a particle radius in Settings."
-    if not len(snapshot.rounds):
-        return (f"The first classes come at {setting.first:,} particles; there are {snapshot.particles:,} now. "
-                f"{status.message}")  # fmt: skip
+    if not len(snapshot.rounds) and status.state == "stopped":
+        now = f"there are {snapshot.particles:,} now"
+        return f"Start 2D classification in Operation; it begins at {setting.first:,} particles, {now}."
     return str(status.message)
 
 
@@ -118,15 +118,19 @@ def _summary(classes: pd.DataFrame, snapshot: Snapshot) -> str:
     return markup(
         '<b class="nb-strong">{n} classes · {particles} particles</b> '
         '<span class="nb-muted">round {round}, {time}, best {best}</span>',
-        n=len(classes), particles=number(classes["count"].sum()), round=int(last["number"]),
-        time=clock(last["finished"]), best=number(classes["resolution"].min(), 1, "Å"),
-    )  # fmt: skip
+        n=len(classes),
+        particles=number(classes["count"].sum()),
+        round=int(last["number"]),
+        time=clock(last["finished"]),
+        best=number(classes["resolution"].min(), 1, "Å"),
+    )
 
 
 def _tile(entry: dict[str, Any]) -> dict[str, Any]:
     accepted = entry.get("accepted")
     mark = "" if not known(accepted) else "accepted" if accepted else "rejected"
     resolution = number(entry["resolution"], 1, "Å")
+    title = f"class {int(entry['number'])}: {number(entry['count'])} particles, {resolution} {mark}"
     return {
         "number": int(entry["number"]),
         "index": int(entry["number"]) - 1,
@@ -134,5 +138,5 @@ def _tile(entry: dict[str, Any]) -> dict[str, Any]:
         "share": f"{100 * entry['share']:.1f} %",
         "resolution": resolution,
         "mark": mark,
-        "title": f"class {int(entry['number'])}: {number(entry['count'])} particles, {resolution} {mark}".strip(),
+        "title": title.strip(),
     }

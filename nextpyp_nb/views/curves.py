@@ -39,11 +39,19 @@ class CtfPlot(Box):
         self.figure = _figure([*self.curves.values(), self.limit], [self.axis, level], "200px")
         legend = text(
             markup(
-                '<span class="nb-legend">' + "".join(
+                '<span class="nb-legend">'
+                + "".join(
                     f'<span><i style="background:{colour}"></i>{name}</span>'
-                    for name, colour in (("radial average", BLUE), ("fitted CTF", BROWN), ("quality of fit", GREEN),
-                                         ("fit resolution", RED))) + "</span>")
-        )  # fmt: skip
+                    for name, colour in (
+                        ("radial average", BLUE),
+                        ("fitted CTF", BROWN),
+                        ("quality of fit", GREEN),
+                        ("fit resolution", RED),
+                    )
+                )
+                + "</span>"
+            )
+        )
         super().__init__([self.title, self.figure, legend])
         for name in ("nb-column", "nb-card", "nb-ctf"):
             self.add_class(name)
@@ -83,18 +91,18 @@ class MotionPlot(Box):
         self.path = Lines(x=[0.0], y=[0.0], scales=scales, colors=[BROWN], stroke_width=1.4)
         self.frames = Scatter(x=[0.0], y=[0.0], scales=scales, colors=[BLUE], default_size=14, stroke_width=0)
         self.first = Scatter(x=[0.0], y=[0.0], scales=scales, colors=[RED], default_size=40, stroke_width=0)
-        axes = [
-            Axis(scale=self.x, label="x, Å", num_ticks=4, grid_lines="solid", label_offset="28px"),
+        self.axes = [
+            Axis(scale=self.x, label="x, Å", tick_format="~g", grid_lines="solid", label_offset="28px"),
             Axis(
                 scale=self.y,
                 label="y, Å",
-                num_ticks=4,
+                tick_format="~g",
                 orientation="vertical",
                 grid_lines="solid",
                 label_offset="34px",
             ),
         ]
-        self.figure = _figure([self.path, self.frames, self.first], axes, "220px")
+        self.figure = _figure([self.path, self.frames, self.first], self.axes, "220px")
         self.figure.fig_margin = {"top": 8, "bottom": 40, "left": 46, "right": 10}
         note = text(
             markup(
@@ -115,13 +123,23 @@ class MotionPlot(Box):
         )
         say(self.title, markup("<b>Motion</b><span>{words}</span>", words=words))
         path = np.zeros((1, 2)) if shifts is None or not len(shifts) else np.asarray(shifts, np.float64)
-        middle, span = (path.min(0) + path.max(0)) / 2, max(float(np.ptp(path, axis=0).max()), 1.0) * 0.56
+        middle, half = (path.min(0) + path.max(0)) / 2, max(float(np.ptp(path, axis=0).max()), 1.0) * 0.58
         for scale, centre in ((self.y, middle[0]), (self.x, middle[1])):
             with scale.hold_sync():
-                scale.min, scale.max = float(centre - span), float(centre + span)
+                scale.min, scale.max = float(centre - half), float(centre + half)
+        for axis, centre in zip(self.axes, middle[::-1], strict=True):
+            axis.tick_values = round_ticks(float(centre - half), float(centre + half))
         for mark, points in ((self.path, path), (self.frames, path), (self.first, path[:1])):
             with mark.hold_sync():
                 mark.x, mark.y = points[:, 1], points[:, 0]
+
+
+def round_ticks(low: float, high: float) -> np.ndarray:
+    """Three to six round numbers inside (low, high)."""
+    wanted = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(wanted))
+    step = power * next(s for s in (5, 2, 1) if s * power <= wanted)
+    return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
 
 
 def ctf_sentence(row: dict[str, Any]) -> str:
@@ -140,7 +158,13 @@ def ctf_sentence(row: dict[str, Any]) -> str:
 
 def _figure(marks: list[Any], axes: list[Any], height: str) -> Figure:
     return Figure(
-        marks=marks, axes=axes, layout=Layout(width="100%", height=height), animation_duration=0,
-        fig_margin={"top": 8, "bottom": 40, "left": 36, "right": 12}, background_style={"fill": "none"},
-        min_aspect_ratio=0.01, max_aspect_ratio=100, display_toolbar=False,
-    )  # fmt: skip
+        marks=marks,
+        axes=axes,
+        layout=Layout(width="100%", height=height),
+        animation_duration=0,
+        fig_margin={"top": 8, "bottom": 40, "left": 36, "right": 12},
+        background_style={"fill": "none"},
+        min_aspect_ratio=0.01,
+        max_aspect_ratio=100,
+        display_toolbar=False,
+    )

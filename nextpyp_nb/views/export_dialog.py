@@ -19,11 +19,20 @@ class ExportDialog(Box):
         self.stack = Checkbox(value=False, description="Extracted stacks (large)", indent=False)
         start = button("Export", self.start, "nb-primary", "nb-export-start")
         close = button("Close", lambda: show(self, False), "nb-export-close")
-        super().__init__([
-            text("Export for RELION", "nb-strong"),
-            text("Writes micrographs.star, motion and averages into the session's folder exports/.", "nb-muted"),
-            text("Micrographs to export"), self.filter, self.particles, self.stack, row(start, close),
-        ])  # fmt: skip
+        super().__init__(
+            [
+                text("Export for RELION", "nb-strong"),
+                text(
+                    "Writes micrographs.star, motion and averages into the session's folder exports/.",
+                    "nb-muted",
+                ),
+                text("Micrographs to export"),
+                self.filter,
+                self.particles,
+                self.stack,
+                row(start, close),
+            ]
+        )
         for name in ("nb-column", "nb-card", "nb-export", "nb-hidden"):
             self.add_class(name)
 

@@ -17,9 +17,12 @@ class Field(Box):
     def __init__(self, item: Item, changed: Callable[[], None], data_roots: Iterable[Path] = ()) -> None:
         self.item = item
         label = text(
-            markup('<span class="nb-field-label" title="{help}"><i></i>{label}</span>',
-                   help=_help(item), label=item.label)
-        )  # fmt: skip
+            markup(
+                '<span class="nb-field-label" title="{help}"><i></i>{label}</span>',
+                help=_help(item),
+                label=item.label,
+            )
+        )
         self.control = _control(item)
         self.control.observe(lambda _: changed(), "value")
         self.problem = text("", "nb-field-error")
@@ -52,9 +55,13 @@ class Form(Box):
     """Fields over one set of settings, and the difference a user has made to them."""
 
     def __init__(
-        self, items: Iterable[Item], settings: Settings, *, data_roots: Iterable[Path] = (),
+        self,
+        items: Iterable[Item],
+        settings: Settings,
+        *,
+        data_roots: Iterable[Path] = (),
         changed: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._changed, self._quiet, self.base = changed, False, settings
         roots = tuple(data_roots)
         self.fields = {item.key: Field(item, self._edited, roots) for item in items}

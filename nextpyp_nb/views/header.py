@@ -18,9 +18,15 @@ class Header(Box):
         group = markup('<span class="nb-pill">{group}</span>', group=session.group) if session.group else ""
         self.state = text("", "nb-session-state")
         self.facts = text("", "nb-grow", "nb-session-facts")
-        super().__init__([
-            button("Sessions ›", leave, "nb-plain", "nb-to-sessions"), text(name), text(group), self.state, self.facts,
-        ])  # fmt: skip
+        super().__init__(
+            [
+                button("Sessions ›", leave, "nb-plain", "nb-to-sessions"),
+                text(name),
+                text(group),
+                self.state,
+                self.facts,
+            ]
+        )
         for part in ("nb-row", "nb-header"):
             self.add_class(part)
 
@@ -39,8 +45,11 @@ def _state(snapshot: Snapshot) -> Markup:
     light = {"running": "busy", "stale": "stale"}.get(status.runner, "stopped")
     return markup(
         '<span class="nb-pill nb-{runner}"><i class="nb-light nb-is-{light}"></i> {word}{long}</span>',
-        runner=status.runner, light=light, word=word, long=long,
-    )  # fmt: skip
+        runner=status.runner,
+        light=light,
+        word=word,
+        long=long,
+    )
 
 
 def _facts(snapshot: Snapshot) -> Markup:

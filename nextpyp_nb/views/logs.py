@@ -59,9 +59,14 @@ class LogViewer(Box):
 def _lines(events: list) -> Markup:  # type: ignore[type-arg]
     rows = [
         markup(
-            '<tr><td class="nb-muted">{time}</td><td class="{tone}">{level}</td><td>{movie}</td><td>{text}</td></tr>',
-            time=clock(e.time), tone=TONES.get(e.level, "nb-muted"), level=e.level, movie=e.movie or "", text=e.text,
+            '<tr><td class="nb-muted">{time}</td><td class="{tone}">{level}</td>'
+            "<td>{movie}</td><td>{text}</td></tr>",
+            time=clock(e.time),
+            tone=TONES.get(e.level, "nb-muted"),
+            level=e.level,
+            movie=e.movie or "",
+            text=e.text,
         )
         for e in events
-    ]  # fmt: skip
+    ]
     return markup("<table>{rows}</table>", rows=joined(rows))

@@ -80,9 +80,15 @@ class MicrographsPage(Box):
         on.append(button("▶|", lambda: self.go(len(self.table) - 1), "nb-last", tooltip="Newest"))
         where = row(self.index, self.count)
         return row(
-            group(*back), where, group(*on), self.watch, self.find, self.title, self.exclude,
+            group(*back),
+            where,
+            group(*on),
+            self.watch,
+            self.find,
+            self.title,
+            self.exclude,
             classes=("nb-navigator",),
-        )  # fmt: skip
+        )
 
     def _side(self) -> Box:
         spectrum = column(
@@ -126,12 +132,18 @@ class MicrographsPage(Box):
         self._quiet = False
         say(self.count, f"of {len(self.table):,}")
         self.exclude.description = "Include" if self._excluded() else "Exclude"
-        note = f"{clock(entry.get('finished'))} · settings revision {entry.get('revision')}"
+        note = f"{clock(entry.get('finished'))}"
         if self._excluded():
             note += " · excluded"
-        say(self.title, markup(
-            '<span class="nb-ellipsis"><b title="{name}">{name}</b> <span class="nb-muted nb-small">{note}</span></span>',
-            name=entry["name"], note=note))  # fmt: skip
+        say(
+            self.title,
+            markup(
+                '<span class="nb-ellipsis"><b title="{name}">{name}</b> '
+                '<span class="nb-muted nb-small">{note}</span></span>',
+                name=entry["name"],
+                note=note,
+            ),
+        )
 
     def _show(self, loaded: dict[str, Any]) -> None:
         entry = loaded["entry"]
@@ -140,9 +152,13 @@ class MicrographsPage(Box):
         picks = loaded["picks"] or {"centres": np.zeros((0, 2)), "scores": np.zeros(0), "radius": 0.0}
         self.image.waiting = "" if loaded["picture"] else "There is no picture of this micrograph."
         self.image.show(
-            loaded["picture"], shape=(int(entry["height"]), int(entry["width"])), pixel_size=float(entry["pixel_size"]),
-            centres=picks["centres"], scores=picks["scores"], radius=float(picks["radius"]),
-        )  # fmt: skip
+            loaded["picture"],
+            shape=(int(entry["height"]), int(entry["width"])),
+            pixel_size=float(entry["pixel_size"]),
+            centres=picks["centres"],
+            scores=picks["scores"],
+            radius=float(picks["radius"]),
+        )
         profile, motion = loaded["ctf"], loaded["trajectory"]
         self.ctf.draw(entry, profile)
         self.motion.draw(entry, None if motion is None else motion["shifts"] * float(motion["pixel_size"]))

@@ -12,18 +12,25 @@ from nextpyp_nb.views.form import Form
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, say, text
 
 FIELDS = (
-    "raw_data.location", "gain.reference", "microscope.pixel_size", "microscope.voltage", "microscope.dose",
+    "raw_data.location",
+    "gain.reference",
+    "microscope.pixel_size",
+    "microscope.voltage",
+    "microscope.dose",
     "picking.radius",
-)  # fmt: skip
+)
 
 
 class NewSession(Box):
     """A short form; errors stand beside their field."""
 
     def __init__(
-        self, banner: Banner, created: Callable[[Any], None], root: Path | None = None,
+        self,
+        banner: Banner,
+        created: Callable[[Any], None],
+        root: Path | None = None,
         cancelled: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.banner, self._created, self.root = banner, created, root
         site = read_site()
         self.name = Text(placeholder="such as apof-krios2")
@@ -37,13 +44,18 @@ class NewSession(Box):
         self.name_line = _line("Name", self.name, self.name_error, "nb-field-name")
         self.group_line = _line("Group", self.group, self.group_error, "nb-field-group")
         foot = row(
-            self.create, button("Back", cancelled, "nb-back"),
+            self.create,
+            button("Back", cancelled, "nb-back"),
             text("The movies can come later; other settings are on the Settings page.", "nb-muted"),
-        )  # fmt: skip
+        )
         card = column(
-            text("New session", "nb-strong", "nb-card-title"), self.name_line, self.group_line, self.form, foot,
+            text("New session", "nb-strong", "nb-card-title"),
+            self.name_line,
+            self.group_line,
+            self.form,
+            foot,
             classes=("nb-card",),
-        )  # fmt: skip
+        )
         super().__init__([card])
         for name in ("nb-column", "nb-pages", "nb-new-session"):
             self.add_class(name)
@@ -55,18 +67,19 @@ class NewSession(Box):
         name = self.name.value.strip()
         self._say_name("" if name else "missing: give the session a name")
         if settings is None or not name:
-            return None
+            return
         try:
             session = create_session(
                 name, settings=settings, root=self.root, group=self.group.value.strip() or None
             )
         except FileExistsError as error:
-            return self._say_name(str(error))
+            self._say_name(str(error))
         except ValueError as error:
             if "name" not in str(error):
                 raise
-            return self._say_name(str(error))
-        self._created(session)
+            self._say_name(str(error))
+        else:
+            self._created(session)
 
     def _say_name(self, problem: str) -> None:
         say(self.name_error, problem)

@@ -80,9 +80,11 @@ class Banner(Box):
             self.message,
             markup(
                 "<b>{doing}</b>{sentence}<details><summary>where</summary><pre>{where}</pre></details>",
-                doing=f"{doing}: " if doing else "", sentence=sentence, where=where,
+                doing=f"{doing}: " if doing else "",
+                sentence=sentence,
+                where=where,
             ),
-        )  # fmt: skip
+        )
         self._appear(notice=False)
 
     def refuse(self, sentence: str) -> None:

@@ -112,25 +112,34 @@ class SettingsPage(Box):
 
     def _difference(self, edits: dict[str, Any]) -> Markup:
         if not edits:
-            return markup('<span class="nb-muted">Revision {n} of the settings. Nothing is changed.</span>',
-                          n=self.revision)  # fmt: skip
+            return markup(
+                '<span class="nb-muted">Revision {n} of the settings. Nothing is changed.</span>',
+                n=self.revision,
+            )
         flat = self.form.base.flat()
         rows = [
             markup(
                 '<tr><td>{label}</td><td class="nb-muted">{old}</td><td>→ {new} {unit}</td></tr>',
-                label=self.form.fields[key].item.label, old=written(flat[key]) or "empty",
-                new=written(value) or "empty", unit=self.form.fields[key].item.unit,
+                label=self.form.fields[key].item.label,
+                old=written(flat[key]) or "empty",
+                new=written(value) or "empty",
+                unit=self.form.fields[key].item.unit,
             )
             for key, value in edits.items()
-        ]  # fmt: skip
+        ]
         return markup("<table>{rows}</table>{work}", rows=joined(rows), work=self._work())
 
     def _work(self) -> Markup:
         if self.form.problems:
-            return markup('<span class="nb-failed-text">{n} of them cannot be; see beside the field.</span>',
-                          n=len(self.form.problems))  # fmt: skip
+            return markup(
+                '<span class="nb-failed-text">{n} of them cannot be; see beside the field.</span>',
+                n=len(self.form.problems),
+            )
         made = self.form.base.updated(self.form.edits())
         seen = self._snapshot
-        work = "redo nothing" if seen is None else rerun_sentence(
-            self.form.base, made, seen.micrographs, len(seen.rounds))  # fmt: skip
+        work = (
+            "redo nothing"
+            if seen is None
+            else rerun_sentence(self.form.base, made, seen.micrographs, len(seen.rounds))
+        )
         return markup('<span class="nb-rerun">Restart of the tracks will then {work}.</span>', work=work)

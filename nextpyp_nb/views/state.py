@@ -36,10 +36,16 @@ class Snapshot:
 def read_snapshot(session: Any) -> Snapshot:
     """Read all that the panels draw."""
     return Snapshot(
-        status=session.status(), settings=session.settings, revision=session.revision,
-        micrographs=session.micrographs, failed=session.failed(), classes=session.classes,
-        rounds=session.rounds, exports=session.exports, events=session.events(limit=200),
-    )  # fmt: skip
+        status=session.status(),
+        settings=session.settings,
+        revision=session.revision,
+        micrographs=session.micrographs,
+        failed=session.failed(),
+        classes=session.classes,
+        rounds=session.rounds,
+        exports=session.exports,
+        events=session.events(limit=200),
+    )
 
 
 class LiveState:

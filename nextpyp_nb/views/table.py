@@ -13,10 +13,10 @@ from nextpyp_nb.views.state import LiveState, Snapshot
 
 # Column of the session → heading, d3 number format, width.
 COLUMNS = {
-    "name": ("name", None, 300),
+    "name": ("name", None, 290),
     "time": ("time", None, 110),
     "fit_resolution": ("CTF fit, Å", ".1f", 84),
-    "ctf_score": ("CTF score", ".3f", 84),
+    "ctf_score": ("CTF score", ".3f", 96),
     "defocus_u": ("defocus 1, Å", ",.0f", 100),
     "defocus_v": ("defocus 2, Å", ",.0f", 100),
     "defocus_angle": ("angle, °", ".0f", 74),
@@ -24,7 +24,7 @@ COLUMNS = {
     "early_motion": ("early, Å", ".1f", 74),
     "particles": ("particles", ",.0f", 84),
     "junk_fraction": ("masked", ".1%", 74),
-    "excluded": ("excluded", None, 80),
+    "excluded": ("excluded", None, 92),
 }
 COLOURS = {
     False: {"text": "#1f2328", "background": "#ffffff", "line": "#e1e4e8", "header": "#f4f5f7"},
@@ -43,10 +43,14 @@ class TablePage(Box):
         self.include = button("Include selected", lambda: self.set_excluded(False), "nb-include")
         self.waits = text("Waits for the first micrograph.", "nb-nothing")
         self.grid = DataGrid(
-            tabulated(pd.DataFrame()), selection_mode="row", base_row_size=24, base_column_header_size=28,
-            base_row_header_size=44, column_widths={h: w for h, _, w in COLUMNS.values()},
+            tabulated(pd.DataFrame()),
+            selection_mode="row",
+            base_row_size=24,
+            base_column_header_size=28,
+            base_row_header_size=44,
+            column_widths={h: w for h, _, w in COLUMNS.values()},
             layout=Layout(height="620px", width="100%"),
-        )  # fmt: skip
+        )
         self.card = column(self.grid, classes=("nb-card", "nb-table-card"))
         tools = row(self.count, group(self.exclude, self.include), classes=("nb-table-tools",))
         super().__init__([tools, self.waits, self.card])
@@ -87,19 +91,26 @@ class TablePage(Box):
         """Give the grid the colours of the theme; it draws on a canvas that knows no CSS."""
         colours = COLOURS[self.live.presence.dark]
         self.grid.grid_style = {
-            "void_color": colours["background"], "background_color": colours["background"],
-            "grid_line_color": colours["line"], "header_background_color": colours["header"],
-            "header_grid_line_color": colours["line"], "selection_fill_color": "rgba(60,140,210,0.22)",
-            "selection_border_color": "#3b8fd6", "cursor_fill_color": "rgba(60,140,210,0.12)",
-        }  # fmt: skip
+            "void_color": colours["background"],
+            "background_color": colours["background"],
+            "grid_line_color": colours["line"],
+            "header_background_color": colours["header"],
+            "header_grid_line_color": colours["line"],
+            "selection_fill_color": "rgba(60,140,210,0.22)",
+            "selection_border_color": "#3b8fd6",
+            "cursor_fill_color": "rgba(60,140,210,0.12)",
+        }
         self.grid.header_renderer = TextRenderer(text_color=colours["text"], font="600 12px sans-serif")
         self.grid.renderers = {
             heading: TextRenderer(
-                text_color=colours["text"], font="12px sans-serif", missing="–", format=form,
+                text_color=colours["text"],
+                font="12px sans-serif",
+                missing="–",
+                format=form,
                 horizontal_alignment="right" if form else "left",
             )
             for heading, form, _ in COLUMNS.values()
-        }  # fmt: skip
+        }
 
     def _exclude(self, names: list[str], excluded: bool) -> Any:
         answers = [self.session.exclude(name, excluded).wait(timeout=5) for name in names]

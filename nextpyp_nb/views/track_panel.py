@@ -11,7 +11,6 @@ from nextpyp_nb.views.rerun import rerun_sentence
 from nextpyp_nb.views.state import LiveState, Snapshot
 
 TITLES = {"transfer": "File transfer", "preprocess": "Pre-processing", "classify": "2D classification"}
-SEGMENTS = ("done", "running", "waiting", "failed")
 UNITS = {"transfer": "movies", "preprocess": "movies", "classify": "rounds"}
 
 
@@ -109,8 +108,10 @@ class TrackPanel(Box):
         show(self.confirm, False)
 
     def _ask(self, verb: str, sentence: str, command: Callable[[], Any]) -> None:
-        say(self.question, markup("<b>{verb} {name}?</b> {sentence}",
-                                  verb=verb, name=TITLES[self.track], sentence=sentence))  # fmt: skip
+        say(
+            self.question,
+            markup("<b>{verb} {name}?</b> {sentence}", verb=verb, name=TITLES[self.track], sentence=sentence),
+        )
         self.sure.description = verb
         (self.sure.add_class if verb == "Clear" else self.sure.remove_class)("nb-danger")
         self._confirmed = lambda: self.live.do(command, doing=f"{verb} {TITLES[self.track]}")
@@ -157,40 +158,46 @@ def _name(track: str, state: str, status: Any) -> Markup:
         '<span class="nb-track-name"><i class="nb-light nb-is-{state}"></i><span><b>{title}</b> '
         '<span class="nb-muted nb-state">{word}</span></span>'
         '<span class="nb-muted nb-small nb-ellipsis nb-message" title="{message}">{message}</span></span>',
-        state=state, title=TITLES[track], word=word, message=message,
-    )  # fmt: skip
+        state=state,
+        title=TITLES[track],
+        word=word,
+        message=message,
+    )
 
 
 def _progress(track: str, counts: dict[str, int]) -> Markup:
-    shown = {name: int(counts.get(name, 0)) for name in SEGMENTS}
-    words = {name: name for name in SEGMENTS}
-    if track == "classify":
-        shown |= {"done": int(counts.get("classified", 0)), "waiting": int(counts.get("new", 0))}
-        words |= {
-            "done": "classified",
-            "waiting": "new",
-            "running": "rounds running",
-            "failed": "rounds failed",
-        }
-    sized = shown | {"running": 0} if track == "classify" else shown
-    bar = joined(
-        [
-            markup('<i class="nb-{name}" style="flex:{n} 0 0"></i>', name=name, n=n)
-            for name, n in sized.items()
-            if n
-        ]
+    """Bar and counts: movies by state; for the classification, particles that a round has seen or not."""
+    particles = track == "classify"
+    done, waiting = ("classified", "new") if particles else ("done", "waiting")
+    unit = " rounds" if particles else ""
+    # name of the colour, how many, what it is called, part of the bar
+    parts = (
+        ("done", counts.get(done, 0), done, True),
+        ("running", counts["running"], f"{unit} running", not particles),
+        ("waiting", counts.get(waiting, 0), waiting, True),
+        ("failed", counts["failed"], f"{unit} failed", not particles),
     )
-    said = joined(
-        [
-            markup(
-                '<span class="nb-count-{name} {tone}"><b>{n}</b> {word}</span>',
-                name=name, word=words[name], n=number(n), tone="nb-failed-text" if name == "failed" else "",
-            )
-            for name, n in shown.items()
-            if n or name != "failed"
-        ]
-    )  # fmt: skip
-    return markup('<div class="nb-bar">{bar}</div><div class="nb-counts">{words}</div>', bar=bar, words=said)
+    bar = [
+        markup('<i class="nb-{colour}" style="flex:{n} 0 0"></i>', colour=colour, n=n)
+        for colour, n, _, drawn in parts
+        if n and drawn
+    ]
+    said = [
+        markup(
+            '<span class="nb-count-{colour} {tone}"><b>{n}</b> {word}</span>',
+            colour=colour,
+            tone="nb-failed-text" if colour == "failed" else "",
+            n=number(n),
+            word=word,
+        )
+        for colour, n, word, drawn in parts
+        if n or (colour != "failed" and drawn)
+    ]
+    return markup(
+        '<div class="nb-bar">{bar}</div><div class="nb-counts">{said}</div>',
+        bar=joined(bar),
+        said=joined(said),
+    )
 
 
 def _rate(track: str, state: str, status: Any) -> Markup:
@@ -202,8 +209,9 @@ def _rate(track: str, state: str, status: Any) -> Markup:
         second = "up to date" if state in ("running", "waiting") else "nothing waiting"
     return markup(
         '<span class="nb-strong">{first}</span><br><span class="nb-muted nb-small">{second}</span>',
-        first=first, second=second,
-    )  # fmt: skip
+        first=first,
+        second=second,
+    )
 
 
 def track_cell(panel: TrackPanel, logs: Box, live: LiveState) -> Box:

@@ -20,9 +20,23 @@ from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.state import LiveState, read_snapshot
 
 MICROGRAPH_COLUMNS = (
-    "name", "revision", "height", "width", "pixel_size", "defocus_u", "defocus_v", "defocus_angle",
-    "fit_resolution", "ctf_score", "ctf_failed", "total_motion", "early_motion", "particles", "finished", "excluded",
-)  # fmt: skip
+    "name",
+    "revision",
+    "height",
+    "width",
+    "pixel_size",
+    "defocus_u",
+    "defocus_v",
+    "defocus_angle",
+    "fit_resolution",
+    "ctf_score",
+    "ctf_failed",
+    "total_motion",
+    "early_motion",
+    "particles",
+    "finished",
+    "excluded",
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,23 @@ class Track:
 
 def micrograph(name, number=0, **values):
     row = {
-        "name": name, "revision": 1, "height": 400, "width": 600, "pixel_size": 1.5, "defocus_u": 12000.0,
-        "defocus_v": 11500.0, "defocus_angle": 30.0, "fit_resolution": 4.2, "ctf_score": 0.1, "ctf_failed": None,
-        "total_motion": 9.0, "early_motion": 3.0, "particles": 50, "finished": datetime(2026, 1, 2, 3, 4, number, tzinfo=UTC),
+        "name": name,
+        "revision": 1,
+        "height": 400,
+        "width": 600,
+        "pixel_size": 1.5,
+        "defocus_u": 12000.0,
+        "defocus_v": 11500.0,
+        "defocus_angle": 30.0,
+        "fit_resolution": 4.2,
+        "ctf_score": 0.1,
+        "ctf_failed": None,
+        "total_motion": 9.0,
+        "early_motion": 3.0,
+        "particles": 50,
+        "finished": datetime(2026, 1, 2, 3, 4, number, tzinfo=UTC),
         "excluded": False,
-    }  # fmt: skip
+    }
     return row | values
 
 
@@ -86,9 +112,15 @@ class FakeSession:
 
     def status(self):
         return SimpleNamespace(
-            name=self.name, runner=self.runner, since=None, host="here", pid=1, revision=self.revision,
-            error=self.error, tracks=dict(self.tracks),
-        )  # fmt: skip
+            name=self.name,
+            runner=self.runner,
+            since=None,
+            host="here",
+            pid=1,
+            revision=self.revision,
+            error=self.error,
+            tracks=dict(self.tracks),
+        )
 
     def failed(self):
         return self.failures
@@ -108,8 +140,19 @@ class FakeSession:
         return self._command("save_settings", settings)
 
     def __getattr__(self, name):
-        if name in ("start", "stop", "restart", "clear", "cancel", "retry", "ignore", "exclude", "update_classes",
-                    "export", "accept_class"):  # fmt: skip
+        if name in (
+            "start",
+            "stop",
+            "restart",
+            "clear",
+            "cancel",
+            "retry",
+            "ignore",
+            "exclude",
+            "update_classes",
+            "export",
+            "accept_class",
+        ):
             return lambda *args, **kwargs: self._command(name, *args, *kwargs.values())
         raise AttributeError(name)
 
@@ -139,10 +182,15 @@ def write_files(session):
         shifts = np.array([[0, 0], [1, 2]], np.float32)
         arrays = {
             "picks": {"centres": np.array(centres), "scores": np.arange(len(centres)) + 5.0, "radius": 60.0},
-            "ctf": {"frequency": np.linspace(0.02, 0.3, 20), "radial_average": np.ones(20), "fit": np.ones(20),
-                    "quality": np.ones(20), "spectrum": np.full((16, 16), 7, np.uint8)},
+            "ctf": {
+                "frequency": np.linspace(0.02, 0.3, 20),
+                "radial_average": np.ones(20),
+                "fit": np.ones(20),
+                "quality": np.ones(20),
+                "spectrum": np.full((16, 16), 7, np.uint8),
+            },
             "trajectory": {"shifts": shifts, "pixel_size": 1.5},
-        }  # fmt: skip
+        }
         for kind, content in arrays.items():
             with session.file(kind, name).open("wb") as stream:
                 np.savez(stream, **content)

@@ -9,7 +9,7 @@ _HERE = Path(__file__).parent
 
 
 class ClassTiles(anywidget.AnyWidget):
-    """Tiles of ``tile`` px from a sheet (PNG) of ``columns`` columns; each class names its ``index`` there."""
+    """Tiles of ``tile`` px from a PNG sheet of ``columns`` columns; each class names its ``index`` there."""
 
     _esm = _HERE / "class_tiles.js"
     sheet = traitlets.Bytes(b"").tag(sync=True)

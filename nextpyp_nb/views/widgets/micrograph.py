@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 
 class MicrographImage(anywidget.AnyWidget):
-    """The picture of one micrograph; ``picks`` are float32 triples x, y (px of the micrograph, y down), score."""
+    """The picture of one micrograph; ``picks`` are float32 x, y (its px, y down), score."""
 
     _esm = _HERE / "micrograph.js"
     picture = traitlets.Bytes(b"").tag(sync=True)
@@ -33,7 +33,7 @@ class MicrographImage(anywidget.AnyWidget):
         scores: NDArray[np.floating],
         radius: float,
     ) -> None:
-        """Draw a JPEG of a micrograph of ``shape`` (y, x) px with picks at ``centres`` (y, x) px, radius in Å."""
+        """Draw a JPEG of a micrograph of ``shape`` (y, x) px; ``centres`` (n, 2) in (y, x) px, radius in Å."""
         with self.hold_sync():
             self.height, self.width = shape
             self.pixel_size = pixel_size
