@@ -18,7 +18,8 @@ _START_PEAKS = 3
 _NYQUIST_SHARE = 0.47
 _LEAST_GAIN = 45.0
 _DENSE = 0.4
-_HALF_SETS_WEIGHT = 0.5
+# Variance is lost to the likeness of neighbouring points of a tapered spectrum (measured on noise).
+_NEIGHBOURS = 1.6
 
 
 class CtfFailed(ValueError):
@@ -144,19 +145,24 @@ def _fit(search: _Search, spectrum: Spectrum) -> CtfEstimate:
 def _best_start(search: _Search, model: FringeModel) -> tuple[FloatArray, float]:
     """Best of a few refined starts, and its drop of the sum of squares in units of the noise."""
     gains = model.search(search.defoci, search.phases)
-    best: tuple[FloatArray, float] | None = None
+    starts = [
+        np.array([search.defoci[column], 0.0, 0.0, search.phases[row]]) for row, column in _peaks(gains)
+    ]
+    tries = [_refine_around(search, model, start) for start in starts]
+    inside = [found for found in tries if _inside(search, found[0])]
+    if not inside:
+        raise CtfFailed("every fit ran out of the defocus range: widen it")
+    parameters, cost = min(inside, key=lambda found: found[1])
+    smooth = model.solve(np.zeros(model.grid.shape))[2]
+    return parameters, (smooth - cost) / model.variance()
+
+
+def _refine_around(search: _Search, model: FringeModel, start: FloatArray) -> tuple[FloatArray, float]:
+    """Best of refinements from ``start`` and from four astigmatisms around it."""
     far = _START_ASTIGMATISM if search.free[1] else 0.0
     offsets = sorted({(0.0, 0.0), (far, 0.0), (-far, 0.0), (0.0, far), (0.0, -far)})
-    for row, column in _peaks(gains):
-        for cosine, sine in offsets:
-            start = np.array([search.defoci[column], cosine, sine, search.phases[row]])
-            found = model.refine(start, search.free)
-            if _inside(search, found[0]) and (best is None or found[1] < best[1]):
-                best = found
-    if best is None:
-        raise CtfFailed("every fit ran out of the defocus range: widen it")
-    smooth = model.solve(np.zeros(model.grid.shape))[2]
-    return best[0], (smooth - best[1]) / model.variance()
+    tries = [model.refine(start + np.array([0.0, *offset, 0.0]), search.free) for offset in offsets]
+    return min(tries, key=lambda found: found[1])
 
 
 def _peaks(gains: FloatArray) -> list[tuple[int, int]]:
@@ -173,20 +179,19 @@ def _inside(search: _Search, parameters: FloatArray) -> bool:
 
 
 def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: FloatArray) -> float:
-    """Standard error of the mean defocus from two half-sets of tiles, steadied by the fit's curvature."""
+    """Cautious error of the mean defocus: half the difference of two half-sets of tiles and the fit's own."""
     background, amplitude, left = model.cost(parameters)
     _, curvature = model.slope(parameters, background, np.maximum(amplitude, 0.0))
     curvature = curvature[np.ix_(search.free, search.free)]
     noise = left / max(int((model.grid.count > 0).sum()), 1)
-    expected = noise * float(np.linalg.pinv(curvature)[0, 0])
+    expected = _NEIGHBOURS * noise * float(np.linalg.pinv(curvature)[0, 0])
     if spectrum.n_tiles < 2:
         return math.sqrt(expected)
-    halves = []
-    for half in spectrum.halves:
-        part = search.model(spectrum, half)
-        halves.append(part.refine(parameters, search.free, steps=5)[0][0])
+    halves = [
+        _refine_around(search, search.model(spectrum, half), parameters)[0][0] for half in spectrum.halves
+    ]
     observed = 0.25 * (halves[0] - halves[1]) ** 2
-    return math.sqrt(_HALF_SETS_WEIGHT * observed + (1 - _HALF_SETS_WEIGHT) * expected)
+    return math.sqrt(observed + expected)
 
 
 def _record(

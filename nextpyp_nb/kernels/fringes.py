@@ -17,6 +17,7 @@ _CROSS = 1
 _BACKGROUND_KNOTS = 14
 _AMPLITUDE_KNOTS = 4
 _RIDGE = 1e-7
+_NEGATIVE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +145,11 @@ class FringeModel:
         return B @ found[:n], A @ found[n:], left
 
     def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        """As ``solve``, with the restraint on the astigmatism added."""
+        """As ``solve``, with negative amplitudes punished and the astigmatism restrained."""
         background, amplitude, left = self.solve(self.cosine(parameters)[1])
-        return background, amplitude, left + self.prior * float(parameters[1] ** 2 + parameters[2] ** 2)
+        negative = 0.5 * float(np.minimum(amplitude, 0.0) ** 2 @ self.weight.sum(axis=0))
+        restraint = self.prior * float(parameters[1] ** 2 + parameters[2] ** 2)
+        return background, amplitude, left + _NEGATIVE * negative + restraint
 
     def variance(self) -> float:
         """Relative variance of the power per spectrum point, from what a smooth background leaves."""
@@ -171,7 +174,7 @@ class FringeModel:
             matrix = flat.transpose(0, 2, 1) @ flat
             diagonal = np.einsum("dkk->d", matrix)[:, None, None] * np.eye(matrix.shape[1])
             found = np.linalg.solve(matrix + 1e-6 * diagonal, right[:, :, None])[:, :, 0]
-            negative = np.minimum(found @ self.amplitude_basis.T, 0.0) ** 2 @ (0.5 * w)
+            negative = np.minimum(found @ self.amplitude_basis.T, 0.0) ** 2 @ (0.5 * _NEGATIVE * w)
             gains[row] = (found * right).sum(axis=1) - negative
         return gains
 

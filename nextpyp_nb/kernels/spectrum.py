@@ -34,12 +34,15 @@ class Spectrum:
         return int(self.power.shape[0])
 
 
-def power_spectrum(average: Any, *, pixel_size: float, tile: int = 512, finest: float = 2.8) -> Spectrum:
+def power_spectrum(
+    average: Any, *, pixel_size: float, tile: int = 512, finest: float = 2.8, most_tiles: int | None = None
+) -> Spectrum:
     """Average the power of tapered tiles of ``average`` (y, x), unweighted sum or mean of frames.
 
     ``tile`` is the side of the returned grid; where pixels are finer than ``finest``/2 (Å) larger
-    tiles are cut and their spectra cropped. Tiles unlike the rest are left out. After Welch 1967,
-    with a flatter window so that less of a small micrograph is thrown away.
+    tiles are cut and their spectra cropped. Tiles unlike the rest are left out, and others too where
+    ``most_tiles`` says that a sample is enough. After Welch 1967, with a flatter window so that less of
+    a small micrograph is thrown away.
     """
     xp, fft = array_module(average), fft_module(average)
     if average.ndim != 2:
@@ -47,6 +50,8 @@ def power_spectrum(average: Any, *, pixel_size: float, tile: int = 512, finest: 
     side = _tile_side(min(average.shape), tile, 0.5 * finest / pixel_size)
     size = min(tile, side)
     corners = _corners(average.shape, side)
+    if most_tiles is not None:
+        corners = corners[:: max(1, math.ceil(len(corners) / most_tiles))]
     keep = _typical(average, corners, side)
     line = xp.asarray(_window(side), xp.float32)
     window = line[:, None] * line[None, :]

@@ -1,0 +1,70 @@
+"""Pictures (uint8) of micrographs and class averages, in array order: y up, the caller flips to draw."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels.fourier import fourier_resize
+
+Picture = NDArray[np.uint8]
+
+_MICROGRAPH_RANGE = (0.5, 99.5)
+_CLASS_RANGE = (0.2, 99.9)
+_SOFTNESS = 1.0
+_GREY = 128
+
+
+def preview(average: Any, max_side: int = 1024) -> Picture:
+    """Micrograph (y, x) shrunk to at most ``max_side`` px, softened by one pixel, contrast by percentiles."""
+    if max_side < 1:
+        raise ValueError(f"got a side of {max_side} px, expected 1 or more")
+    xp = array_module(average)
+    image = xp.nan_to_num(xp.asarray(average, xp.float32))
+    shrink = max(max(image.shape) / max_side, 1.0)
+    shape = tuple(max(1, round(length / shrink)) for length in image.shape)
+    image = fourier_resize(_bin(image, int(shrink / 2)), shape)
+    return stretch(ndimage_module(image).gaussian_filter(image, _SOFTNESS), _MICROGRAPH_RANGE)
+
+
+def thumbnail(average: Any, max_side: int = 256) -> Picture:
+    """A preview small enough for a table."""
+    return preview(average, max_side)
+
+
+def _bin(image: Any, factor: int) -> Any:
+    """Mean of ``factor`` x ``factor`` blocks where they fit exactly; the image itself otherwise."""
+    ny, nx = image.shape
+    if factor < 2 or ny % factor or nx % factor:
+        return image
+    return image.reshape(ny // factor, factor, nx // factor, factor).mean(axis=(1, 3))
+
+
+def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:
+    """Grey levels 0..255 between two percentiles; an even image becomes mid grey."""
+    image = to_numpy(image)
+    step = max(1, math.isqrt(image.size // 250_000))
+    low, high = np.percentile(image[::step, ::step], between)
+    if not high > low:
+        return np.full(image.shape, _GREY, np.uint8)
+    return np.asarray(np.rint(np.clip((image - low) * (255.0 / (high - low)), 0, 255)), np.uint8)
+
+
+def montage(images: Any, columns: int, gap: int = 2) -> Picture:
+    """Images (k, y, x) in rows of ``columns``, each with its own contrast, ``gap`` black px between.
+
+    Image 0 comes to the top left once the caller has flipped the montage to draw it: it lies in the
+    last row of tiles of the array.
+    """
+    if images.ndim != 3 or columns < 1:
+        raise ValueError(f"got shape {images.shape} and {columns} columns, expected (k, y, x) and 1 or more")
+    count, ny, nx = images.shape
+    rows = max(1, math.ceil(count / columns))
+    sheet = np.zeros((rows * (ny + gap) - gap, columns * (nx + gap) - gap), np.uint8)
+    for number in range(count):
+        row, column = divmod(number, columns)
+        y, x = (rows - 1 - row) * (ny + gap), column * (nx + gap)
+        sheet[y : y + ny, x : x + nx] = stretch(np.nan_to_num(to_numpy(images[number])), _CLASS_RANGE)
+    return sheet
