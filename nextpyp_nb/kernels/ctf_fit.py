@@ -132,7 +132,7 @@ def _fit(search: _Search, spectrum: Spectrum) -> CtfEstimate:
     if gain < _LEAST_GAIN:
         raise CtfFailed(
             f"no Thon rings found between {search.defoci[0]:.0f} and {search.defoci[-1]:.0f} Å defocus "
-            f"(evidence {gain:.0f}, expected {_LEAST_GAIN:.0f} or more): "
+            f"(evidence {gain:.1f}, expected {_LEAST_GAIN:.0f} or more): "
             "look at the image, the pixel size and the defocus range"
         )
     model.power = model.flatten_directions(start)
