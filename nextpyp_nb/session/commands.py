@@ -1,6 +1,7 @@
 """Commands that only change what is written down; the runner carries them out, or who starts none."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def apply(store: Store, command: Command) -> Ack | None:
                 answer = Ack(ok=True, message=_written(store, command))
                 store.acknowledge(command.uuid, True, answer.message)
             return answer
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
             answer = Ack(ok=False, message=str(error.args[0] if error.args else error))
     store.acknowledge(command.uuid, answer.ok, answer.message)
     return answer

@@ -75,7 +75,7 @@ def open_session(name: str, *, root: Path | None = None) -> Session:
     """A session by name, to read and to command."""
     check_name(name)
     folder = _root(root) / name
-    if not (folder / "session.json").exists() and not _hidden(folder):
+    if not _hidden(folder) and not (folder / "session.json").exists():
         raise FileNotFoundError(f"no session {name} at {folder.parent}{_near(name, folder.parent)}")
     return Session(folder)
 
