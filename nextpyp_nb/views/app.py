@@ -61,6 +61,8 @@ class SessionPages(Box):
     def choose(self, name: str) -> None:
         """Open a page; it is made when first looked at."""
         self.current = name
+        if self.banner.error is None:
+            self.banner.clear()
         if name not in self.pages:
             self.pages[name] = PAGES[name](self.session, self.live)
             self.body.children = tuple(self.pages.values())

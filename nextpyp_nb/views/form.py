@@ -190,7 +190,9 @@ def _control(item: Item) -> Any:
 
 def _placeholder(item: Item) -> str:
     if item.optional:
-        return "required" if "Required" in item.explanation else "empty: automatic"
+        if "Required" in item.explanation:
+            return "required"
+        return "empty: automatic" if "when empty" in item.explanation else "none"
     return {"movies": "/folder/**/*.tiff", "file": "none", "folder": "none"}.get(item.path or "", "")
 
 

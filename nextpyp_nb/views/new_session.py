@@ -9,6 +9,7 @@ from ipywidgets import Box, Combobox, Text
 from nextpyp_nb.session import create_session
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.views.form import Form
+from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, say, text
 
 FIELDS = (
@@ -65,6 +66,7 @@ class NewSession(Box):
         """Make the session, or say beside each field what is wrong."""
         settings = self.form.read(complete=True)
         name = self.name.value.strip()
+        say(self.group_error, "")
         self._say_name("" if name else "missing: give the session a name")
         if settings is None or not name:
             return
@@ -75,9 +77,10 @@ class NewSession(Box):
         except FileExistsError as error:
             self._say_name(str(error))
         except ValueError as error:
-            if "name" not in str(error):
-                raise
-            self._say_name(str(error))
+            if str(error).startswith("no group"):
+                say(self.group_error, str(error))
+            else:
+                self._say_name(str(error))
         else:
             self._created(session)
 
@@ -87,7 +90,14 @@ class NewSession(Box):
 
 
 def _line(label: str, control: Any, problem: Any, name: str) -> Box:
-    made = Box([text(label, "nb-field-label-plain"), control, text(""), problem])
+    made = Box(
+        [
+            text(markup('<span class="nb-field-label"><i></i>{label}</span>', label=label)),
+            control,
+            text(""),
+            problem,
+        ]
+    )
     for part in ("nb-field", name):
         made.add_class(part)
     return made

@@ -9,7 +9,7 @@ from nextpyp_nb.views.attention import Attention, Exports
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
-from nextpyp_nb.views.track_panel import TrackPanel
+from nextpyp_nb.views.track_panel import TrackPanel, track_state
 
 
 class OperationPage(Box):
@@ -20,6 +20,7 @@ class OperationPage(Box):
         self.log_viewer = LogViewer()
         self.tracks = {name: TrackPanel(session, name, live, self.log_viewer.open_track) for name in TRACKS}
         self.revision = text("", "nb-muted", "nb-small", "nb-grow", "nb-revision")
+        self.start_all = button("Start all", self.start, "nb-start-all", tooltip="Start the three tracks")
         self.cancel = button("Cancel all", self.ask_cancel, "nb-danger", "nb-cancel")
         self.sure = row(
             text(
@@ -30,7 +31,7 @@ class OperationPage(Box):
             button("Cancel all", self.cancel_all, "nb-danger", "nb-sure"),
             classes=("nb-confirm", "nb-hidden"),
         )
-        foot = row(self.revision, self.cancel, classes=("nb-track-foot",))
+        foot = row(self.revision, self.start_all, self.cancel, classes=("nb-track-foot",))
         card = column(*self.tracks.values(), foot, self.sure, classes=("nb-card", "nb-tracks"))
         self.attention, self.exports = Attention(session, live, self.log_viewer.open_movie), Exports()
         halves = Box([self.attention, self.exports])
@@ -44,7 +45,14 @@ class OperationPage(Box):
         for panel in (*self.tracks.values(), self.log_viewer, self.attention, self.exports):
             panel.draw(snapshot)
         say(self.revision, _revision(snapshot))
+        stopped = [track_state(snapshot, name) in ("stopped", "stale") for name in TRACKS]
+        self.start_all.disabled = not any(stopped)
         self.cancel.disabled = snapshot.status.runner != "running"
+
+    @guarded
+    def start(self) -> None:
+        """Start all tracks, and the runner when none is alive."""
+        self.live.do(self.session.start, doing="Start all")
 
     @guarded
     def ask_cancel(self) -> None:

@@ -37,13 +37,13 @@ class TablePage(Box):
 
     def __init__(self, session: Any, live: LiveState) -> None:
         self.session, self.live, self.banner = session, live, live.banner
-        self._sent, self._shown = 0.0, pd.DataFrame()
+        self._sent, self._shown = 0.0, tabulated(pd.DataFrame())
         self.count = text("", "nb-grow", "nb-table-count")
         self.exclude = button("Exclude selected", lambda: self.set_excluded(True), "nb-exclude")
         self.include = button("Include selected", lambda: self.set_excluded(False), "nb-include")
         self.waits = text("Waits for the first micrograph.", "nb-nothing")
         self.grid = DataGrid(
-            tabulated(pd.DataFrame()),
+            self._shown,
             selection_mode="row",
             base_row_size=24,
             base_column_header_size=28,
@@ -65,7 +65,7 @@ class TablePage(Box):
         say(self.count, f"{len(table):,} micrographs, newest first")
         show(self.waits, not len(table))
         show(self.card, len(table) > 0)
-        due = time.monotonic() - self._sent > min(30.0, len(table) / 500)
+        due = time.monotonic() - self._sent > min(30.0, len(self._shown) / 500)
         if due and not table.equals(self._shown):
             selected = self.selected()
             self.grid.data = self._shown = table
@@ -75,7 +75,8 @@ class TablePage(Box):
     def selected(self) -> list[str]:
         """Names of the micrographs whose rows are selected."""
         rows = {r for s in self.grid.selections for r in range(s["r1"], s["r2"] + 1)}
-        names = self.grid.get_visible_data()["name"] if rows else []
+        # Only sorted or filtered rows lie elsewhere than in the table.
+        names = (self.grid.get_visible_data() if self.grid._transforms else self._shown)["name"]
         return [str(names.iloc[r]) for r in sorted(rows) if r < len(names)]
 
     @guarded
@@ -113,11 +114,14 @@ class TablePage(Box):
         }
 
     def _exclude(self, names: list[str], excluded: bool) -> Any:
-        answers = [self.session.exclude(name, excluded).wait(timeout=5) for name in names]
+        receipts = [self.session.exclude(name, excluded) for name in names]
+        answers = [receipt.wait(timeout=5) for receipt in receipts]
         return next((answer for answer in answers if not answer.ok), answers[-1])
 
     def _select(self, names: list[str]) -> None:
-        last = len(self.grid.get_visible_data().columns)
+        if self.grid._transforms:
+            return
+        last = len(COLUMNS)
         places = {name: at for at, name in enumerate(self._shown["name"])}
         self.grid.selections = [
             {"r1": places[n], "r2": places[n], "c1": 0, "c2": last} for n in names if n in places

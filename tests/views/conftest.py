@@ -51,7 +51,7 @@ class Track:
     eta_s: float | None = None
 
 
-def micrograph(name, number=0, **values):
+def micrograph_row(name, number=0, **values):
     row = {
         "name": name,
         "revision": 1,
@@ -159,6 +159,11 @@ class FakeSession:
     def _command(self, name, *arguments):
         self.commands.append((name, *arguments))
         return SimpleNamespace(wait=lambda timeout=5: self.answer)
+
+
+@pytest.fixture
+def micrograph():
+    return micrograph_row
 
 
 @pytest.fixture

@@ -1,0 +1,266 @@
+"""The other pages: table, micrographs, classes, sessions, and the frame around them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nextpyp_nb.session import create_session, open_session
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.views import App, track_panel
+from nextpyp_nb.views.app import SessionPages
+from nextpyp_nb.views.classes import ClassesPage
+from nextpyp_nb.views.curves import round_ticks
+from nextpyp_nb.views.micrographs import MicrographsPage
+from nextpyp_nb.views.new_session import NewSession
+from nextpyp_nb.views.pieces import Banner
+from nextpyp_nb.views.table import TablePage, tabulated
+from nextpyp_nb.views.widgets.micrograph import drawn_picks
+
+
+def hidden(widget):
+    return "nb-hidden" in widget._dom_classes
+
+
+def test_a_pick_is_drawn_upside_down_where_its_pixel_is():
+    # Row 0 of an array is the lowest row of the picture; pixel centres lie half a pixel in.
+    corner = drawn_picks(np.array([[0.0, 0.0], [399.0, 599.0]]), np.array([5.0, 6.0]), 400)
+    assert corner.tolist() == [[0.5, 399.5, 5.0], [599.5, 0.5, 6.0]]
+    assert drawn_picks(np.zeros((0, 2)), np.zeros(0), 400).shape == (0, 3)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-0.003, 0.004), (12.5, 980.0)])
+def test_ticks_are_round_and_inside(low, high):
+    ticks = round_ticks(low, high)
+    assert 3 <= len(ticks) <= 9
+    assert low <= ticks[0] <= ticks[-1] <= high
+    leading = {f"{np.diff(ticks)[0]:.3e}".partition("e")[0].rstrip("0").rstrip(".")}
+    assert leading <= {"1", "2", "5"}
+
+
+@pytest.fixture
+def micrographs(session, live):
+    made = MicrographsPage(session, live)
+    live.subscribe(made.draw)
+    return made
+
+
+def test_micrographs_wait_then_follow_the_newest(session, live, micrographs, micrograph, write_files):
+    assert hidden(micrographs.body)
+    for i in range(3):
+        write_files(f"m{i}")
+        session.put(*(micrograph(f"m{j}", j) for j in range(i + 1)))
+        live.refresh()
+        assert micrographs.name == f"m{i}"
+    assert micrographs.image.picture == b"jpeg"
+    assert np.frombuffer(micrographs.image.picks, np.float32).tolist() == [20.5, 389.5, 5.0]
+    assert micrographs.image.radius_px == 40.0
+    assert micrographs.motion.path.x.tolist() == [0.0, 3.0]
+    assert micrographs.motion.path.y.tolist() == [0.0, 1.5]
+    assert micrographs.spectrum.side == 16
+    assert micrographs.spectrum.ring == pytest.approx(2 * 1.5 / 4.2)
+
+
+def test_stepping_ends_watch_and_stays(session, live, micrographs, micrograph, write_files):
+    write_files("m0")
+    session.put(*(micrograph(f"m{j}", j) for j in range(30)))
+    live.refresh()
+    micrographs.step(-10)
+    assert (micrographs.name, micrographs.index.value, micrographs.watch.value) == ("m19", 20, False)
+    session.put(*(micrograph(f"m{j}", j) for j in range(31)))
+    live.refresh()
+    assert micrographs.name == "m19"
+    micrographs.step(-100)
+    assert micrographs.name == "m0"
+    micrographs.index.value = 5
+    assert micrographs.name == "m4"
+    micrographs.find.value = "M2"
+    assert micrographs.name == "m29"
+    micrographs.watch.value = True
+    assert micrographs.name == "m30"
+
+
+def test_missing_files_are_said_not_raised(session, live, micrographs, micrograph):
+    session.put(micrograph("m", defocus_u=None, ctf_failed="best fit 0.02, below 0.05"))
+    live.refresh()
+    assert live.banner.error is None
+    assert "no picture" in micrographs.image.waiting
+    assert "no fit: best fit 0.02" in micrographs.ctf.title.value
+
+
+def test_exclude_and_include(session, live, micrographs, micrograph):
+    session.put(micrograph("m"))
+    live.refresh()
+    micrographs.exclude.click()
+    session.put(micrograph("m", excluded=True))
+    live.refresh()
+    micrographs.exclude.click()
+    assert session.commands == [("exclude", "m", True), ("exclude", "m", False)]
+
+
+def test_the_table_is_newest_first_with_units(micrograph):
+    shown = tabulated(
+        pd.DataFrame([micrograph("a", 1), micrograph("b", 2, fit_resolution=None, excluded=True)])
+    )
+    assert shown["name"].tolist() == ["b", "a"]
+    assert shown.index.tolist() == [2, 1]
+    assert np.isnan(shown["CTF fit, Å"].iloc[0])
+    assert shown["excluded"].tolist() == ["excluded", ""]
+    assert list(tabulated(pd.DataFrame()).columns) == list(shown.columns)
+
+
+def test_the_table_keeps_its_selection_and_excludes(session, live, micrograph):
+    page = TablePage(session, live)
+    live.subscribe(page.draw)
+    page.set_excluded(True)
+    assert "Select rows" in live.banner.message.value
+    session.put(micrograph("a", 1), micrograph("b", 2))
+    live.refresh()
+    page.grid.select(0, 0, 0, 5)
+    assert page.selected() == ["b"]
+    page._sent = 0.0
+    session.put(micrograph("a", 1), micrograph("b", 2), micrograph("c", 3))
+    live.refresh()
+    assert page.selected() == ["b"]
+    page.exclude.click()
+    assert session.commands == [("exclude", "b", True)]
+
+
+@pytest.fixture
+def classes(session, live):
+    made = ClassesPage(session, live)
+    live.subscribe(made.draw)
+    return made
+
+
+def make_round(session, number=1):
+    session.classes = pd.DataFrame(
+        {"number": [1, 2, 3], "count": [10, 30, 20], "share": [1 / 6, 0.5, 1 / 3], "resolution": [9.0, 12.0, np.nan],
+         "score": 0.5, "accepted": [None, 1, 0], "round": number}
+    )  # fmt: skip
+    session.rounds = pd.DataFrame(
+        [
+            {
+                "number": number,
+                "state": "done",
+                "particles": 60,
+                "finished": pd.Timestamp.now(tz="UTC"),
+                "revision": 1,
+            }
+        ]
+    )
+    session.file("classes_sheet", number).write_bytes(b"png")
+    session.file("classes_layout", number).write_text(json.dumps({"tile": 64, "columns": 3}))
+    session.touch()
+
+
+def test_classes_say_what_they_wait_for(session, live, classes):
+    assert "particle radius" in classes.waits.value
+    session.settings = session.settings.updated({"picking.radius": 60})
+    session.touch()
+    live.refresh()
+    assert "5,000 particles" in classes.waits.value
+    assert hidden(classes.card)
+
+
+def test_classes_are_sorted_and_marked(session, live, classes):
+    make_round(session)
+    live.refresh()
+    assert not hidden(classes.card)
+    assert classes.tiles.sheet == b"png"
+    assert classes.tiles.tile == 64
+    tiles = classes.tiles.classes
+    assert [t["number"] for t in tiles] == [2, 3, 1]
+    assert [t["index"] for t in tiles] == [1, 2, 0]
+    assert [t["mark"] for t in tiles] == ["accepted", "rejected", ""]
+    assert tiles[1]["resolution"] == "–"
+    classes.order.value = "resolution"
+    assert [t["number"] for t in classes.tiles.classes] == [1, 2, 3]
+    for number in (1, 2, 3):
+        classes.mark(number)
+    marks = [(number, accepted) for _, number, accepted, _ in session.commands]
+    assert marks == [(1, True), (2, False), (3, None)]
+
+
+def test_every_tab_opens_without_data_and_with(session, live, micrograph, write_files):
+    pages = SessionPages(session, live, lambda: None)
+    for again in range(2):
+        for name in pages.tabs:
+            pages.choose(name)
+            assert live.banner.error is None
+            assert [n for n, page in pages.pages.items() if not hidden(page)] == [name]
+        if not again:
+            write_files("m")
+            session.put(micrograph("m"))
+            make_round(session)
+            live.refresh()
+    assert '<b class="nb-fact-particles">50</b>' in pages.header.facts.value
+
+
+def test_the_export_dialog_commands(session, live):
+    pages = SessionPages(session, live, lambda: None)
+    pages.export.toggle()
+    pages.export.filter.value = " fit_resolution<=5 "
+    pages.export.stack.value = True
+    pages.export.start()
+    assert session.commands == [("export", "fit_resolution<=5", True, True)]
+    assert hidden(pages.export)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTPYP_NB_SITE", str(tmp_path / "site.toml"))
+    (tmp_path / "site.toml").write_text(f'root = "{tmp_path / "sessions"}"\n')
+    return tmp_path / "sessions"
+
+
+def fill(form, **values):
+    for key, value in values.items():
+        form.fields[key.replace("__", ".")].control.value = value
+
+
+def test_a_new_session_from_the_form(root):
+    made = []
+    page = NewSession(Banner(), made.append)
+    page.create_session()
+    assert "missing" in page.name_error.value
+    assert "missing" in page.form.fields["microscope.pixel_size"].problem.value
+    fill(page.form, raw_data__location="/d/*.tiff", microscope__pixel_size="1.3", microscope__voltage="300")
+    page.name.value = "../outside"
+    page.create_session()
+    assert page.name_error.value
+    page.name.value, page.group.value = "grid1", "no such group"
+    page.create_session()
+    assert "no group" in page.group_error.value
+    page.group.value = ""
+    page.create_session()
+    (session,) = made
+    assert open_session("grid1").settings.microscope.pixel_size == 1.3
+    page.create_session()
+    assert "there is a session" in page.name_error.value
+    session.close()
+
+
+def test_the_app_lists_opens_and_leaves_sessions(root):
+    settings = Settings.from_flat(
+        {"raw_data.location": "/d/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
+    )
+    session = create_session("grid1", settings=settings)
+    app = App()
+    listed = app.place.children[1]
+    assert list(listed.lines) == ["grid1"]
+    app.show_session("grid1")
+    pages = app.place.children[0]
+    assert isinstance(pages, SessionPages)
+    for name in pages.tabs:
+        pages.choose(name)
+    assert app.banner.error is None
+    app.show_sessions()
+    app.show_new()
+    app.show_session("absent")
+    assert "absent" in app.banner.message.value
+    assert app.place.children[1].lines
+    panel = track_panel("grid1", "preprocess").children[2]
+    assert not panel.buttons["start"].disabled
+    session.close()
