@@ -30,7 +30,14 @@ def apply(store: Store, command: Command) -> Ack | None:
                 answer = Ack(ok=True, message=_written(store, command))
                 store.acknowledge(command.uuid, True, answer.message)
             return answer
-        except (ValueError, KeyError, TypeError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+        except (
+            ValueError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            sqlite3.InterfaceError,
+            sqlite3.ProgrammingError,
+        ) as error:
             answer = Ack(ok=False, message=str(error.args[0] if error.args else error))
     store.acknowledge(command.uuid, answer.ok, answer.message)
     return answer
@@ -40,7 +47,9 @@ def _written(store: Store, command: Command) -> str:
     arguments: dict[str, Any] = command.arguments
     match command.name:
         case "save_settings":
-            number = store.save_revision(Settings.model_validate(arguments["settings"]), command.actor)
+            nested = arguments["settings"].items()
+            values = {f"{section}.{name}": v for section, fields in nested for name, v in fields.items()}
+            number = store.save_revision(Settings.from_flat(values), command.actor)
             return f"Settings are saved as revision {number}; Restart applies them."
         case "retry":
             movie, stage = arguments.get("movie"), arguments.get("stage")

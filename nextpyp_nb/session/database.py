@@ -12,6 +12,7 @@ from typing import Any, Self
 from nextpyp_nb.session.schema import migrate
 
 Row = dict[str, Any]
+EVENTS_KEPT = 100_000
 
 
 class Fenced(RuntimeError):
@@ -84,7 +85,10 @@ class Database:
                 "INSERT INTO event(time, level, track, movie, code, text) VALUES (?, ?, ?, ?, ?, ?)",
                 time.time(), level, track, movie, code, text,
             )  # fmt: skip
-            return int(cursor.lastrowid or 0)
+            number = int(cursor.lastrowid or 0)
+            if number % 1000 == 0:
+                self._run("DELETE FROM event WHERE id <= ?", number - EVENTS_KEPT)
+            return number
 
     def _refuse_older_epoch(self) -> None:
         newest = self._value("SELECT epoch FROM lease")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.session.groups import may, refusal, role, user_name
+from nextpyp_nb.session.launch import launch_runner
+from nextpyp_nb.session.lease import alive
 from nextpyp_nb.session.store import Reader, Store
 from nextpyp_nb.settings import Site
 
@@ -43,11 +45,13 @@ class Receipt:
 
     folder: Path
     uuid: str
+    relaunch: bool = False
 
     def wait(self, timeout: float = 5.0) -> Ack:
         """The answer; when none comes in time, an `Ack` that says so."""
         reader = Reader(self.folder / "session.db")
         until = time.monotonic() + timeout
+        relaunch = self.relaunch
         try:
             while True:
                 row = reader.row("SELECT ok, message FROM command WHERE uuid = ?", self.uuid)
@@ -55,6 +59,10 @@ class Receipt:
                     return Ack(ok=bool(row["ok"]), message=row["message"] or "")
                 if time.monotonic() >= until:
                     break
+                if relaunch and row is None and not alive(reader.rows("SELECT * FROM lease")[0]):
+                    # It was on its way out when the command came.
+                    launch_runner(self.folder)
+                    relaunch = False
                 time.sleep(0.05)
         finally:
             reader.close()
@@ -64,8 +72,18 @@ class Receipt:
         return Ack(ok=False, message=f"the session's runner {told}")
 
 
-def drop(folder: Path, name: str, arguments: Mapping[str, Any], actor: str | None = None) -> Receipt:
-    """Put a command into the inbox of the session at ``folder``, whole or not at all."""
+def drop(
+    folder: Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    actor: str | None = None,
+    *,
+    relaunch: bool = False,
+) -> Receipt:
+    """Put a command into the inbox of the session at ``folder``, whole or not at all.
+
+    With ``relaunch`` the receipt starts another runner if the present one ends without taking it.
+    """
     command = str(uuid.uuid4())
     content = {"uuid": command, "name": name, "arguments": dict(arguments)}
     if actor is not None:
@@ -84,7 +102,7 @@ def drop(folder: Path, name: str, arguments: Mapping[str, Any], actor: str | Non
         os.fchmod(stream.fileno(), 0o640)
         os.fsync(stream.fileno())
     part.rename(inbox / f"{command}.json")
-    return Receipt(folder, command)
+    return Receipt(folder, command, relaunch)
 
 
 def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: Site) -> list[Command]:

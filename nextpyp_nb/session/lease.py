@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import psutil
 
-from nextpyp_nb.session.store import Store
+from nextpyp_nb.session.store import Fenced, Store
 
 DEAD_AFTER = 5.0
 
@@ -39,6 +39,9 @@ class Lease:
         """Give the session back."""
         try:
             self._store.release_lease()
+        except Fenced:
+            # Another runner has it already: there is nothing to give back.
+            pass
         finally:
             os.close(self._lock)
 

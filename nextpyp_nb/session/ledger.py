@@ -193,8 +193,3 @@ class Ledger(Database):
         """The expression of a named filter."""
         value = self._value("SELECT expression FROM filter WHERE name = ?", name)
         return None if value is None else str(value)
-
-    def trim_events(self, keep: int = 20_000) -> None:
-        """Forget all but the newest events."""
-        with self.transaction():
-            self._run("DELETE FROM event WHERE id <= (SELECT MAX(id) FROM event) - ?", keep)

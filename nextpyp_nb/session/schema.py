@@ -24,7 +24,7 @@ CREATE TABLE task(
   state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
   alone INTEGER NOT NULL DEFAULT 0, key_motion TEXT, key_ctf TEXT, key_picking TEXT, revision INTEGER,
   reason TEXT, traceback TEXT, epoch INTEGER, worker TEXT, ready REAL, started REAL, finished REAL);
-CREATE INDEX task_state ON task(state, not_before);
+CREATE INDEX task_state ON task(state, alone, movie_id);
 CREATE INDEX task_finished ON task(finished);
 CREATE TABLE micrograph(
   movie_id INTEGER PRIMARY KEY REFERENCES movie(id), revision INTEGER NOT NULL, version TEXT NOT NULL,

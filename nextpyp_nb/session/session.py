@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ from nextpyp_nb.session.events import Event, moment
 from nextpyp_nb.session.filters import apply_filter
 from nextpyp_nb.session.groups import may, refusal, role, user_name
 from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
+from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.reader import Reader
@@ -260,7 +259,7 @@ class Session:
             raise PermissionError(
                 f"nothing runs in session {self.name}, and only its owner {self.owner} may start a runner"
             )
-        receipt = drop(self.folder, name, arguments, actor)
+        receipt = drop(self.folder, name, arguments, actor, relaunch=launch and mine and not dead)
         if dead and launch:
             launch_runner(self.folder)
         elif dead and mine:
@@ -299,7 +298,7 @@ class Session:
             with self._guard:
                 self._kept[name] = kept
         frame: pd.DataFrame = kept[1]
-        return frame.copy(deep=False)
+        return frame.copy()
 
     def _with_classes(self, particles: pd.DataFrame) -> pd.DataFrame:
         number = self._reader.value("SELECT MAX(number) FROM round WHERE state = 'done'")
@@ -332,15 +331,3 @@ def read_marker(folder: Path) -> dict[str, Any]:
     if not isinstance(marker, dict) or not {"id", "name", "group", "owner", "created"} <= marker.keys():
         raise ValueError(f"{path} is not the marker of a session")
     return marker
-
-
-def launch_runner(folder: Path) -> None:
-    """Start the detached runner of a session; when one runs already, the second ends by itself."""
-    (folder / "logs").mkdir(exist_ok=True)
-    with (folder / "logs" / "runner.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nextpyp_nb", "serve-session", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
-        )  # fmt: skip
-    # A thread waits for it, so that it leaves no zombie behind in this process.
-    threading.Thread(target=process.wait, daemon=True).start()

@@ -57,7 +57,7 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
     in_force = reader.value("SELECT value FROM meta WHERE key = 'applied_revision'")
     error = None
     if runner == "stale":
-        error = "it ended unexpectedly; Start goes on where it was (see logs/runner.log)"
+        error = "it was killed, or see the end of logs/runner.log; Start goes on where it was"
     return SessionStatus(
         name=name, runner=runner, since=moment(lease["since"]), host=lease["host"], pid=lease["pid"],
         revision=int(in_force or reader.value("SELECT MAX(number) FROM revision") or 0), error=error,

@@ -32,7 +32,7 @@ The rest (ledger.py, database.py)
     log(code, text, track=, movie=, level=)
     begin_command(...) / acknowledge(uuid, ok, message) (called by inbox.collect / commands.apply)
     add_export(name, path, filter, options) -> id; set_export(id, state, message, path); exports(*states)
-    save_filter(name, expression or None); filter(name); meta(key); set_meta(key, value); trim_events(keep)
+    save_filter(name, expression or None); filter(name); meta(key); set_meta(key, value)
     take_lease(...), beat(), release_lease(), lease_row() (called by lease.py); close()
 
 A runner:  store = Store(folder / "session.db"); lease = acquire(store); store.release_running();

@@ -89,11 +89,14 @@ class Tasks(Database):
             if row is None or row["state"] != "running" or row["epoch"] != task.epoch:
                 raise ValueError(f"the task of {task.name} is not running: its result came too late")
             self._store_record(task, record, row["started"], now)
+            # Settings that were applied meanwhile may ask for more: claiming finds out.
+            in_force = self._value("SELECT value FROM meta WHERE key = 'applied_revision'")
+            state = "done" if in_force in (None, str(task.revision)) else "ready"
             self._run(
-                "UPDATE task SET state = 'done', reason = NULL, traceback = NULL, alone = 0, attempts = 0,"
+                "UPDATE task SET state = ?, reason = NULL, traceback = NULL, alone = 0, attempts = 0,"
                 " not_before = 0, key_motion = ?, key_ctf = ?, key_picking = ?, revision = ?, finished = ?"
                 " WHERE movie_id = ?",
-                *(task.keys[stage] for stage in STAGES), task.revision, now, task.movie_id,
+                state, *(task.keys[stage] for stage in STAGES), task.revision, now, task.movie_id,
             )  # fmt: skip
             # A movie's picks are new particles: its batch goes to the end of the order.
             self._run("DELETE FROM batch WHERE movie_id = ?", task.movie_id)
@@ -264,7 +267,7 @@ class Tasks(Database):
         if self._value("SELECT 1 FROM task WHERE state = 'running' AND alone = 1"):
             return None
         self._claims += 1
-        order = "m.id ASC" if self._claims % 4 == 0 else "m.id DESC"
+        order = "t.movie_id ASC" if self._claims % 4 == 0 else "t.movie_id DESC"
         select = (
             "SELECT t.*, m.name, m.path, m.hash, m.size, m.mtime_ns FROM task t JOIN movie m"
             " ON m.id = t.movie_id WHERE t.state = 'ready' AND t.not_before <= ? AND t.alone = ?"

@@ -114,3 +114,12 @@ def test_wrong_commands_are_answered_not_obeyed(store, session, name, arguments,
     ack = commands.apply(store, command)
     assert not ack.ok
     assert words in ack.message
+
+
+def test_a_command_that_a_leaving_runner_missed_launches_another(session, monkeypatch):
+    launched = []
+    monkeypatch.setattr("nextpyp_nb.session.inbox.launch_runner", launched.append)
+    drop(session.folder, "start", {}, relaunch=True).wait(0.2)
+    assert launched == [session.folder]
+    drop(session.folder, "stop", {}).wait(0.1)
+    assert launched == [session.folder]

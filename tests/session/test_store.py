@@ -326,3 +326,25 @@ def test_commands_are_noted_once(store):
     assert store.begin_command("u", "ada", "stop", {"track": None})
     assert not store.begin_command("u", "ada", "stop", {"track": None})
     assert json.loads(store._value("SELECT arguments FROM command")) == {"track": None}
+
+
+def test_settings_that_change_while_a_movie_runs_are_seen_when_it_is_done(store, arrive, process, settings):
+    arrive(1)
+    store.apply_settings()
+    (task,) = store.claim_tasks(1, "w", 1, settings)
+    finer = settings.updated({"ctf.max_resolution": 3.0})
+    store.save_revision(finer, "ada")
+    store.apply_settings()
+    assert store.reset_stages(finer)["ctf"] == 0
+    store.commit_micrograph(task, {"particles": 1})
+    assert [t.first_stage for t in process(finer, revision=2)] == ["ctf"]
+    assert store.task_counts() == {"done": 1}
+
+
+def test_claiming_from_a_long_queue_is_quick(store, arrive, settings):
+    with store.transaction():
+        arrive(20_000)
+    begin = time.perf_counter()
+    for _ in range(20):
+        store.claim_tasks(1, "w", 1, settings)
+    assert (time.perf_counter() - begin) / 20 < 0.03

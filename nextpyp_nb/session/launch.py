@@ -1,0 +1,18 @@
+"""Launching a session's runner, so that it outlives whoever asked for it."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+
+def launch_runner(folder: Path) -> None:
+    """Start the detached runner of a session; when one runs already, the second ends by itself."""
+    (folder / "logs").mkdir(exist_ok=True)
+    with (folder / "logs" / "runner.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nextpyp_nb", "serve-session", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    # A thread waits for it, so that it leaves no zombie behind in this process.
+    threading.Thread(target=process.wait, daemon=True).start()
