@@ -125,15 +125,16 @@ def replace_defects(frames: Any, bad: Any, seed: int = 0) -> Any:
         return frames
     flat = frames.reshape(-1, mask.size)
     rng = np.random.default_rng(seed)
-    places = xp.asarray(np.flatnonzero(mask))
+    places = np.flatnonzero(mask)
     for frame in flat:
-        frame[places] = frame[xp.asarray(_donors(mask, rng))]
+        donors = _donors(mask, places, rng)
+        frame[xp.asarray(places)] = frame[xp.asarray(donors)]
     return frames
 
 
-def _donors(bad: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.intp]:
+def _donors(bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
     """A random good pixel near each bad one, as flat indices; the search widens until one is found."""
-    rows, columns = np.nonzero(bad)
+    rows, columns = np.divmod(places, bad.shape[1])
     donors = np.full(len(rows), -1, np.intp)
     for reach in REACH_PX:
         open_ = np.flatnonzero(donors < 0)
