@@ -1,0 +1,131 @@
+"""The passes of a 2D classification: match a share of the particles, then make new references of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels.backend import array_module
+from nextpyp_nb.kernels.class2d_average import (
+    HalfSums,
+    centred,
+    references_from,
+    residual_noise,
+    seed_references,
+)
+from nextpyp_nb.kernels.class2d_particles import RingedParticles
+from nextpyp_nb.kernels.class2d_search import (
+    ReferenceBank,
+    SearchPlan,
+    in_particle_frame,
+    temperature,
+)
+from nextpyp_nb.kernels.polar import radial_window
+from nextpyp_nb.records import FloatArray
+
+IntArray = np.ndarray[Any, np.dtype[np.intp]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass: its search, between how many classes particles hesitate, how many particles take part."""
+
+    plan: SearchPlan
+    choices: float
+    share: int
+    recentre: bool
+    name: str
+
+
+class Passes:
+    """References and poses as they stand between passes; ``radius`` and ``reach`` (of shifts) in px."""
+
+    def __init__(
+        self,
+        particles: RingedParticles,
+        *,
+        references: Any,
+        noise: Any,
+        ring_weights: FloatArray,
+        radius: float,
+        reach: float,
+        rng: np.random.Generator,
+    ) -> None:
+        xp = array_module(particles.half)
+        n, grid = len(particles), particles.grid
+        self.particles, self.noise, self.rng = particles, noise, rng
+        self.radius, self.reach = radius, reach
+        self.ring_weights = xp.asarray(ring_weights)
+        self.mask = xp.asarray(grid.mask_operator(radial_window(radius, 0.05 * grid.box, grid.box)))
+        self.references = references
+        self.number: IntArray = np.zeros(n, np.intp)
+        self.rotation, self.probability = np.zeros(n, np.float32), np.zeros(n, np.float32)
+        self.shift = np.zeros((n, 2), np.float32)
+        self.sums = HalfSums.empty(len(references), grid, xp)
+
+    def seed(self, classes: IntArray, among: IntArray) -> None:
+        """Give ``classes`` new references, one particle of ``among`` each."""
+        chosen = self.rng.choice(among, len(classes), replace=len(among) < len(classes))
+        seeds = seed_references(self.particles, chosen, self.shift[chosen], self.noise, self.mask)
+        self.references[classes] = seeds
+
+    def run(self, step: Pass, advance: Callable[[int], None]) -> None:
+        """Match the share of ``step`` and renew references and noise."""
+        n, grid = len(self.particles), self.particles.grid
+        xp = array_module(self.references)
+        everyone = step.share >= n
+        chosen = np.arange(n) if everyone else np.sort(self.rng.choice(n, step.share, replace=False))
+        bank = ReferenceBank(
+            self.references, self.noise, self.ring_weights, grid=grid, plan=step.plan, spread=0.4 * self.reach
+        )
+        self.sums = HalfSums.empty(len(self.references), grid, xp)
+        size = bank.batch()
+        heat = self._heat(bank, step, chosen)
+        for start in range(0, len(chosen), size):
+            part = chosen[start : start + size]
+            self._assign(bank, part, heat)
+            self.sums.add(self.particles, part, self.number[part], self.rotation[part], self.shift[part])
+            advance(len(part))
+        self._renew(chosen, step.recentre)
+
+    def _heat(self, bank: ReferenceBank, step: Pass, chosen: IntArray) -> float:
+        """The temperature of the pass, from a sample of its particles; 0 for none."""
+        if step.choices <= 1 or bank.classes < 2:
+            return 0.0
+        sample = chosen[:: max(1, len(chosen) // 256)]
+        rows = [sample[i : i + bank.batch()] for i in range(0, len(sample), bank.batch())]
+        scores = [bank.match(self.particles, part, self.shift[part]).likelihood for part in rows]
+        return temperature(np.concatenate(scores), min(step.choices, 0.9 * bank.classes))
+
+    def _assign(self, bank: ReferenceBank, part: IntArray, heat: float) -> None:
+        """Choose class and pose of particles ``part``, by chance if ``heat`` is above 0."""
+        found = bank.match(self.particles, part, self.shift[part])
+        shaken = found.likelihood
+        if heat > 0:
+            shaken = shaken + heat * self.rng.gumbel(size=shaken.shape)
+        number, rows = shaken.argmax(axis=1), np.arange(len(part))
+        rotation = found.rotation[rows, number]
+        shift = self.shift[part] + in_particle_frame(rotation, found.step[rows, number])
+        length = np.hypot(*shift.T)[:, None]
+        share = np.exp(found.likelihood - found.likelihood.max(axis=1, keepdims=True))
+        self.number[part], self.rotation[part] = number, rotation
+        self.shift[part] = shift * np.minimum(1, self.reach / np.maximum(length, 1e-6))
+        self.probability[part] = share[rows, number] / share.sum(axis=1)
+
+    def _renew(self, chosen: IntArray, recentre: bool) -> None:
+        """New references and noise from the sums of this pass; empty classes are seeded anew."""
+        grid = self.particles.grid
+        self.references = references_from(self.sums, grid, self.mask)
+        power = self.particles.power[chosen].sum(axis=0)
+        self.noise = residual_noise(self.references, self.sums, power, len(chosen), grid)
+        if recentre:
+            self.references = centred(self.references, grid, self.radius, 1.0)
+            lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
+            crowd = np.bincount(self.number[chosen], minlength=len(self.references))
+            weight = crowd[self.number[chosen]].astype(float)
+            if len(lost):
+                among = self.rng.choice(
+                    chosen, max(1, min(len(chosen), 4 * len(lost))), p=weight / weight.sum()
+                )
+                self.seed(lost, among)

@@ -1,0 +1,135 @@
+"""Which class, turned and moved how: the likelihood of every pose of every reference, ring by ring."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.class2d_particles import RingedParticles
+from nextpyp_nb.kernels.polar import PolarGrid, half_turn, harmonics, ring_power
+from nextpyp_nb.records import FloatArray
+
+SCORES_HOST, SCORES_GPU = 3_000_000, 200_000_000
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How finely to search: rings compared, rotations tried, and shifts (s, 2) px around the last ones."""
+
+    rings: int
+    rotations: int
+    steps: FloatArray
+
+    @property
+    def harmonics(self) -> int:
+        """Angular frequencies that so many rotations can tell apart."""
+        return self.rotations // 2 + 1
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Best pose of each particle in each class, host arrays.
+
+    ``likelihood`` (b, classes) is the log-likelihood, averaged over all poses, relative to pure noise;
+    ``rotation`` (b, classes) degrees and ``step`` (b, classes, 2) px in the frame of the reference.
+    """
+
+    likelihood: FloatArray
+    rotation: FloatArray
+    step: FloatArray
+
+
+def shift_steps(reach: float, step: float) -> FloatArray:
+    """Shifts (s, 2) in (y, x) px on a grid of ``step`` px within a disc of ``reach`` px, nearest first."""
+    axis = np.arange(-int(reach / step + 1e-6), int(reach / step + 1e-6) + 1) * step
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    grid = grid[(grid**2).sum(axis=1) <= reach**2 + 1e-6]
+    return grid[np.argsort((grid**2).sum(axis=1), kind="stable")].astype(np.float32)
+
+
+class ReferenceBank:
+    """All references in all shifts of a plan, weighted by the noise, ready for matrix products."""
+
+    def __init__(
+        self,
+        references: Any,
+        noise: Any,
+        ring_weights: Any,
+        *,
+        grid: PolarGrid,
+        plan: SearchPlan,
+        spread: float,
+    ) -> None:
+        """``references`` (classes, rings, harmonics); ``spread`` px is the expected length of a shift."""
+        xp = array_module(references)
+        rings, kept = plan.rings, min(plan.harmonics, grid.harmonics)
+        self.grid, self.plan, self.kept = grid, plan, kept
+        self.classes = len(references)
+        moved = half_turn(references, grid.angles)[None, :, :rings]
+        moved = moved * grid.phases(xp.asarray(-plan.steps), rings)[:, None]
+        weights = xp.asarray(ring_weights)[:rings] / noise[:rings]
+        scale = 2.0 * plan.rotations / grid.angles**2
+        bank = harmonics(moved.reshape(-1, rings, grid.angles // 2), kept) * (scale * weights)[:, None]
+        self.bank = xp.ascontiguousarray(bank.transpose(2, 1, 0)).astype(xp.complex64)
+        self.energy = (ring_power(references, grid)[:, :rings] * weights).T.astype(xp.float32)
+        prior = -0.5 * (plan.steps**2).sum(axis=1) / spread**2
+        prior -= np.log(np.exp(prior).sum() * plan.rotations)
+        self.prior = xp.asarray(prior.astype(np.float32))[:, None]
+
+    def batch(self) -> int:
+        """Particles whose scores fit the memory set aside."""
+        room = SCORES_GPU if on_gpu(self.bank) else SCORES_HOST
+        return max(4, min(256, room // (self.bank.shape[2] * self.plan.rotations)))
+
+    def match(self, particles: RingedParticles, chosen: Any, shifts: Any) -> Matches:
+        """Score particles ``chosen`` (b,), moved back by ``shifts`` (b, 2) px, in every class and pose."""
+        xp, plan = array_module(self.bank), self.plan
+        half = particles.half[chosen][:, : plan.rings] * self.grid.phases(xp.asarray(shifts), plan.rings)
+        turned = xp.ascontiguousarray(harmonics(half, self.kept).transpose(2, 0, 1)).conj()
+        scores = fft_module(turned).irfft(turned @ self.bank, n=plan.rotations, axis=0)
+        scores = scores.reshape(plan.rotations, len(half), len(plan.steps), self.classes)
+        scores += self.prior
+        best, step, rotation = _peaks(scores)
+        scores -= best[:, None]
+        xp.exp(scores, out=scores)
+        likelihood = best + xp.log(scores.sum(axis=(0, 2)))
+        likelihood -= particles.ctf2[chosen][:, : plan.rings] @ self.energy
+        steps = plan.steps[to_numpy(step)]
+        return Matches(to_numpy(likelihood), to_numpy(rotation), steps)
+
+
+def _peaks(scores: Any) -> tuple[Any, Any, Any]:
+    """Best score (b, classes), its shift and its rotation in degrees (parabola through three)."""
+    xp = array_module(scores)
+    count, b, _, classes = scores.shape
+    over_rotations = scores.max(axis=0)
+    step = over_rotations.argmax(axis=1)
+    rows, columns = xp.arange(b)[:, None], xp.arange(classes)[None, :]
+    curve = scores[:, rows, step, columns]
+    top = curve.argmax(axis=0)
+    best = curve[top, rows, columns]
+    before, after = curve[top - 1, rows, columns], curve[(top + 1) % count, rows, columns]
+    bend = xp.minimum(before + after - 2 * best, -1e-6)
+    rotation = (top + xp.clip(0.5 * (before - after) / bend, -0.5, 0.5)) * (360.0 / count)
+    return best, step, rotation
+
+
+def in_particle_frame(rotation: FloatArray, step: FloatArray) -> FloatArray:
+    """A shift ``step`` (..., 2) px of the reference as a shift of the particle turned by ``rotation``."""
+    cos, sin = np.cos(np.deg2rad(rotation)), np.sin(np.deg2rad(rotation))
+    y, x = step[..., 0], step[..., 1]
+    return np.stack([cos * y - sin * x, sin * y + cos * x], axis=-1).astype(np.float32)
+
+
+def temperature(likelihood: FloatArray, choices: float) -> float:
+    """The temperature at which particles hesitate between ``choices`` classes on average (geometric)."""
+    below_best = likelihood - likelihood.max(axis=1, keepdims=True)
+    low, high = -4.0, 9.0
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        share = np.exp(below_best / np.exp(middle))
+        share /= share.sum(axis=1, keepdims=True)
+        entropy = -(share * np.log(share + 1e-30)).sum(axis=1).mean()
+        low, high = (middle, high) if entropy < np.log(choices) else (low, middle)
+    return float(np.exp(0.5 * (low + high)))
