@@ -13,7 +13,7 @@ from nextpyp_nb.records import FloatArray
 # one Gaussian cut in the middle gives 2.7, an even gradient 3.5.
 _TWO_MATERIALS = 5.0
 # (width of the average in radii, robust z it takes): sharp and deep is ice or carbon, broad is an aggregate.
-_EVIDENCE = ((0.4, 9.0), (1.0, 7.0))
+_EVIDENCE = ((0.4, 8.0), (1.0, 6.0))
 
 
 def junk_mask(average: Any, *, pixel_size: float, radius: float) -> Any:
@@ -35,9 +35,11 @@ def junk_mask(average: Any, *, pixel_size: float, radius: float) -> Any:
 def _coarse_mask(darkness: Any, radius_px: float) -> Any:
     xp = array_module(darkness)
     darkness = clip_outliers(darkness)
-    ground = _brightest_material(
-        gaussian_average(darkness, xp.ones(darkness.shape, bool), _EVIDENCE[0][0] * radius_px)
-    )
+    everywhere = xp.ones(darkness.shape, bool)
+    level = gaussian_average(darkness, everywhere, _EVIDENCE[0][0] * radius_px)
+    slope = _uneven_light(level, round(2.0 * radius_px))
+    ground = _brightest_material(level - slope)
+    darkness = darkness - slope
     # How many times over its limit each place is; other materials are beyond any.
     excess = xp.where(ground, np.float32(0.0), np.float32(np.inf))
     for width, limit in _EVIDENCE:
@@ -46,6 +48,27 @@ def _coarse_mask(darkness: Any, radius_px: float) -> Any:
         spread = 1.4826 * xp.median(xp.abs(level[ground] - centre))
         excess = xp.maximum(excess, xp.abs(level - centre) / (limit * xp.maximum(spread, 1e-12)))
     return _tidy(excess, radius_px)
+
+
+def _uneven_light(level: Any, lag: int) -> Any:
+    """Quadratic surface whose differences over ``lag`` px fit those of ``level``, robustly.
+
+    Differences, because a material's edge spoils few of them, but would pull a surface fitted to levels.
+    """
+    xp = array_module(level)
+    ny, nx = level.shape
+    y, x = xp.linspace(-1.0, 1.0, ny, dtype=np.float32)[:, None], xp.linspace(-1.0, 1.0, nx, dtype=np.float32)
+    terms = xp.stack([t + 0.0 * (y + x) for t in (y, x, y * y, x * x, x * y)])
+    layers = xp.concatenate([terms, level[None]])
+    steps = [layers[:, lag:] - layers[:, :-lag], layers[:, :, lag:] - layers[:, :, :-lag]]
+    *basis, rise = xp.concatenate([s.reshape(len(layers), -1)[:, ::7] for s in steps], axis=1)
+    basis = xp.stack(basis)
+    weight = xp.ones(rise.shape, np.float32)
+    for _ in range(5):
+        fit = xp.linalg.solve((basis * weight) @ basis.T, (basis * weight) @ rise)
+        rest = xp.abs(rise - fit @ basis)
+        weight = 1.0 / (1.0 + (rest / xp.maximum(2.0 * xp.median(rest), 1e-12)) ** 2)
+    return xp.tensordot(fit, terms, 1)
 
 
 def _brightest_material(level: Any) -> Any:

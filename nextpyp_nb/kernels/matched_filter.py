@@ -14,6 +14,8 @@ from nextpyp_nb.records import Ctf, FloatArray
 # their coarse shape can be foreseen.
 SOFTNESS = 0.12
 _QUIET_SHARE = 0.2
+# So much of its power has white noise in the quietest fifth of its windows.
+_QUIET_BY_CHANCE = 0.81
 
 
 def block_mean(image: Any, factor: int) -> Any:
@@ -67,16 +69,18 @@ def noise_spectrum(
     taper = xp.asarray(np.hanning(size), np.float32)
     taper = taper[:, None] * taper[None, :]
     windows = (windows[usable] - windows[usable].mean(axis=(1, 2), keepdims=True)) * taper
-    scale = share[usable] * float((taper**2).sum())
+    scale = xp.maximum(share[usable], 1e-3) * float((taper**2).sum())
     power = to_numpy(xp.abs(fft.rfft2(windows)) ** 2 / scale[:, None, None])
     radius = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]) * size
     ring = np.minimum(np.rint(radius).astype(np.intp), size // 2)
-    rings = np.stack([np.bincount(ring.ravel(), p.ravel()) for p in power]) / np.bincount(ring.ravel())
+    count = np.bincount(ring.ravel())
+    rings = np.stack([np.bincount(ring.ravel(), p.ravel()) for p in power])
     frequency = np.arange(size // 2 + 1) / (size * pixel_size)
     band = (frequency > 0.75 / diameter) & (frequency < 6.0 / diameter)
     order = np.argsort(rings[:, band].sum(axis=1))
-    quiet = rings[order[: max(4, int(_QUIET_SHARE * len(order)))]].mean(axis=0)
-    return frequency, _smooth(np.maximum(quiet, 1e-6 * quiet.max()))
+    quiet = rings[order[: max(4, int(_QUIET_SHARE * len(order)))]].mean(axis=0) / count
+    quiet[frequency < 6.0 / diameter] /= _QUIET_BY_CHANCE
+    return frequency, _smooth(np.maximum(quiet, 1e-6 * (quiet.max() or 1.0)))
 
 
 def _smooth(power: FloatArray) -> FloatArray:

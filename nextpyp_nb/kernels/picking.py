@@ -24,7 +24,7 @@ _FINENESS = 10.0
 # Decoys stay this many radii away from better finds.
 _RIVALRY = 2.5
 _FALSE_SHARE = 0.2
-_NOISE, _BEYOND_DOUBT = 3.0, 5.0
+_NOISE, _BEYOND_DOUBT = 2.7, 5.0
 
 
 def pick_particles(
@@ -51,6 +51,8 @@ def pick_particles(
     coarse_pixel = pixel_size * factor
     xp = array_module(average)
     coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
+    if not float(coarse.std()) > 0:
+        raise ValueError("the micrograph is blank or holds values that are not numbers: look at the movie")
     clean = xp.ones(coarse.shape, bool)
     if not ignore_contamination:
         clean = ~junk_mask(-coarse, pixel_size=coarse_pixel, radius=radius)
@@ -145,7 +147,7 @@ def _threshold(
     finds = _unrivalled(centres, scores, decoys, decoy_scores, distance)
     false = _unrivalled(decoys, decoy_scores, centres, scores, distance)[::-1]
     above = len(false) - np.searchsorted(false, finds)
-    share = (1.0 + above) / np.arange(1, len(finds) + 1)
+    share = (2.0 + above) / np.arange(1, len(finds) + 1)
     passing = finds[(share <= _FALSE_SHARE) & (finds > _NOISE)]
     lowest = float(passing.min()) - 1e-6 if len(passing) else _BEYOND_DOUBT
     return min(lowest, _BEYOND_DOUBT)
