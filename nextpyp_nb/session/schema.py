@@ -1,6 +1,7 @@
 """The tables of a session, as numbered migrations that only go forward."""
 
 import sqlite3
+from collections.abc import Iterator
 
 _FIRST = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -59,9 +60,29 @@ CREATE TABLE export(
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, state TEXT NOT NULL, path TEXT, filter TEXT,
   options TEXT NOT NULL, message TEXT, created REAL NOT NULL, finished REAL);
 CREATE TABLE filter(name TEXT PRIMARY KEY, expression TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE touched(movie_id INTEGER PRIMARY KEY, change INTEGER NOT NULL);
+CREATE INDEX touched_change ON touched(change);
 """
 
-MIGRATIONS = (_FIRST,)
+# Which rows of the table of micrographs changed in which transaction: panels fetch only those.
+_TOUCH = """
+CREATE TRIGGER {name} AFTER {event} {when} BEGIN
+  DELETE FROM touched WHERE movie_id = new.{id};
+  INSERT INTO touched SELECT new.{id}, value + 1 FROM meta WHERE key = 'changes';
+END;
+"""
+_SHOWN = "WHEN EXISTS (SELECT 1 FROM micrograph WHERE movie_id = new.{id})"
+_TRIGGERS = "".join(
+    _TOUCH.format(name=name, event=event, id=id, when=when.format(id=id))
+    for name, event, id, when in (
+        ("micrograph_new", "INSERT ON micrograph", "movie_id", ""),
+        ("micrograph_changed", "UPDATE ON micrograph", "movie_id", ""),
+        ("micrograph_task", "UPDATE OF state, reason ON task", "movie_id", _SHOWN),
+        ("micrograph_movie", "UPDATE OF excluded, optics_group, acquisition ON movie", "id", _SHOWN),
+    )
+)
+
+MIGRATIONS = (_FIRST + _TRIGGERS,)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -75,10 +96,20 @@ def migrate(connection: sqlite3.Connection) -> None:
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement in filter(str.strip, script.split(";")):
+            for statement in _statements(script):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script; a trigger holds semicolons of its own."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

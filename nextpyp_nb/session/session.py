@@ -294,7 +294,8 @@ class Session:
         with self._guard:
             kept = self._kept.get(name)
         if kept is None or kept[0] != changes:
-            kept = (changes, getattr(tables, name)(self._reader))
+            read = getattr(tables, name)
+            kept = (changes, read(self._reader, kept) if name == "micrographs" else read(self._reader))
             with self._guard:
                 self._kept[name] = kept
         frame: pd.DataFrame = kept[1]

@@ -12,7 +12,8 @@ TIMES = ("found", "settled", "transferred", "started", "finished", "created", "t
 
 _MICROGRAPHS = """
 SELECT m.id, m.name, m.excluded, m.found, m.transferred, m.optics_group, m.acquisition, t.state, t.reason,
-g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id ORDER BY m.id
+g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id
+JOIN touched c ON c.movie_id = g.movie_id AND c.change > ? ORDER BY m.id
 """
 _FAILED = """
 SELECT name AS movie, 'transfer' AS stage, state, reason, attempts, NULL AS traceback, found AS time
@@ -43,16 +44,30 @@ def movies(reader: Reader) -> pd.DataFrame:
     return frame.astype({"excluded": bool})
 
 
-def micrographs(reader: Reader) -> pd.DataFrame:
+def micrographs(reader: Reader, before: tuple[int, pd.DataFrame] | None = None) -> pd.DataFrame:
     """One row a pre-processed movie, in the order they were found; times are UTC.
 
     ``latency`` is seconds from found to finished; what the microscope reported follows as ``acquired_*``.
+    ``before`` is an earlier change number and its table: only rows that changed since are fetched.
     """
-    frame = table(reader, _MICROGRAPHS).drop(columns="movie_id")
+    if before is None or before[1].empty:
+        return _micrograph_rows(reader, -1)
+    changes, old = before
+    new = _micrograph_rows(reader, changes)
+    if not new.empty:
+        old = pd.concat([old[~old["id"].isin(new["id"])], new]).sort_values("id", ignore_index=True)
+    whole = len(old) == reader.value("SELECT COUNT(*) FROM micrograph")
+    return old if whole else _micrograph_rows(reader, -1)
+
+
+def _micrograph_rows(reader: Reader, since: int) -> pd.DataFrame:
+    frame = table(reader, _MICROGRAPHS, since).drop(columns="movie_id")
     more = [_spread(frame.pop("more"), ""), _spread(frame.pop("acquisition"), "acquired_")]
     for name in frame.columns:
-        if name not in _WORDS and frame[name].dtype == object:
+        if frame[name].dtype == object and name not in _WORDS:
             frame[name] = frame[name].astype("float64")
+    for name in set(_WORDS) - set(TIMES):
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     frame["excluded"] = frame["excluded"].astype(bool)
     frame["defocus"] = 0.5 * (frame["defocus_u"] + frame["defocus_v"])
     frame["astigmatism"] = frame["defocus_u"] - frame["defocus_v"]

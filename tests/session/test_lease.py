@@ -41,7 +41,7 @@ def test_a_second_runner_is_told_who_has_it(session):
 
 
 def test_two_racing_processes_never_overlap(session):
-    command = [sys.executable, "-c", RACER, str(session.folder / "session.db"), "25"]
+    command = [sys.executable, "-c", RACER, str(session.folder / "session.db"), "15"]
     racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     spans = []
     for racer in racers:
@@ -52,7 +52,7 @@ def test_two_racing_processes_never_overlap(session):
             for a, b in zip(lines[::2], lines[1::2], strict=True)
         ]
     spans.sort()
-    assert len(spans) >= 10
+    assert len(spans) >= 5
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     assert [epoch for _, _, epoch in spans] == sorted({epoch for _, _, epoch in spans})
 

@@ -314,3 +314,21 @@ def test_the_marker_says_who_and_what(session):
     assert marker["name"] == "apof"
     assert marker["owner"] == session.owner
     assert session.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_table_that_follows_equals_the_table_read_anew(store, session, arrive, process, settings):
+    """Whatever happens, the rows fetched one by one make the same table as all of them at once."""
+    steps = (
+        lambda: arrive(3), process, lambda: store.exclude("m001"), lambda: arrive(2, first=3),
+        lambda: process(ctf_failed="no rings", defocus_u=None), lambda: store.ignore("m002"),
+        lambda: store.movie_acquisition(2, {"tilt": 3.5}), lambda: store.exclude("m001", False),
+        lambda: store.reset_stages(settings.updated({"picking.radius": 60})), process,
+        store.clear_preprocess, process,
+    )  # fmt: skip
+    for step in steps:
+        step()
+        anew = open_session(session.name, root=session.folder.parent)
+        followed, read = session.micrographs, anew.micrographs
+        anew.close()
+        pd.testing.assert_frame_equal(followed[sorted(followed)], read[sorted(read)], check_dtype=False)
+    assert len(followed) == 5
