@@ -59,9 +59,11 @@ def _uneven_light(level: Any, lag: int) -> Any:
     ny, nx = level.shape
     y, x = xp.linspace(-1.0, 1.0, ny, dtype=np.float32)[:, None], xp.linspace(-1.0, 1.0, nx, dtype=np.float32)
     terms = xp.stack([t + 0.0 * (y + x) for t in (y, x, y * y, x * x, x * y)])
-    layers = xp.concatenate([terms, level[None]])
-    steps = [layers[:, lag:] - layers[:, :-lag], layers[:, :, lag:] - layers[:, :, :-lag]]
-    *basis, rise = xp.concatenate([s.reshape(len(layers), -1)[:, ::7] for s in steps], axis=1)
+    stride = max(1, lag // 6)
+    layers = xp.concatenate([terms, level[None]])[:, ::stride, ::stride]
+    gap = max(1, lag // stride)
+    steps = [layers[:, gap:] - layers[:, :-gap], layers[:, :, gap:] - layers[:, :, :-gap]]
+    *basis, rise = xp.concatenate([s.reshape(len(layers), -1) for s in steps], axis=1)
     basis = xp.stack(basis)
     weight = xp.ones(rise.shape, np.float32)
     for _ in range(5):
