@@ -117,6 +117,6 @@ def _spread(column: "pd.Series[Any]", prefix: str) -> pd.DataFrame:
     """JSON objects as columns; an empty frame of the same rows when there are none."""
     if column.isin(["{}"]).all() or column.isna().all():
         return pd.DataFrame(index=column.index)
-    rows = [json.loads(text) if text else {} for text in column]
+    rows = [json.loads(text) if isinstance(text, str) else {} for text in column]
     frame = pd.DataFrame(rows, index=column.index).replace("", np.nan)
     return frame.dropna(axis=1, how="all").add_prefix(prefix)
