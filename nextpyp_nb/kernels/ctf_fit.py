@@ -183,7 +183,7 @@ def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: 
     background, amplitude, left = model.cost(parameters)
     _, curvature = model.slope(parameters, background, np.maximum(amplitude, 0.0))
     curvature = curvature[np.ix_(search.free, search.free)]
-    noise = left / max(int((model.grid.count > 0).sum()), 1)
+    noise = left / max(int((model.weight > 0).sum()), 1)
     expected = _NEIGHBOURS * noise * float(np.linalg.pinv(curvature)[0, 0])
     if spectrum.n_tiles < 2:
         return math.sqrt(expected)
@@ -200,7 +200,7 @@ def _record(
     fringe = model.cosine(parameters)[1]
     background, _, _ = model.solve(fringe)
     flat = (model.power - background) / model.level
-    weight = model.grid.count
+    weight = model.grid.count * model.usable
     flat = flat - np.average(flat, weights=weight)
     fringe = fringe - np.average(fringe, weights=weight)
     score = (weight * flat * fringe).sum() / math.sqrt((weight * flat**2).sum() * (weight * fringe**2).sum())

@@ -31,7 +31,7 @@ def fit_profile(
     grid = polar_grid(spectrum.size, spectrum.pixel_size, lowest, _SHOWN / spectrum.pixel_size)
     model = FringeModel(grid, grid.pool(spectrum.power), optics, 0.0)
     background, amplitude, _ = model.solve(model.cosine(parameters)[1])
-    flat = (model.power - background) / model.level
+    flat = (model.power - background) / model.level * model.usable
     width = 1.0 / (spectrum.size * spectrum.pixel_size)
     n_bins = round((grid.frequency[-1] - grid.frequency[0]) / width) + 1
     frequency = grid.frequency[0] + width * np.arange(n_bins)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
+from scipy.ndimage import binary_dilation, binary_opening, median_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.records import FloatArray
@@ -18,6 +19,7 @@ _BACKGROUND_KNOTS = 14
 _AMPLITUDE_KNOTS = 4
 _RIDGE = 1e-7
 _NEGATIVE = 2.0
+_ICE_WINDOW, _ICE_CONTRAST, _ICE_FROM = 81, 5.0, 1 / 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +115,13 @@ class FringeModel:
         self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
         rings = grid.count.sum(axis=0)
         mean = (grid.count * power).sum(axis=0) / np.maximum(rings, 1)
+        self.usable = ~_crystalline(grid.frequency, mean)
+        rings = rings * self.usable
         floor = 0.1 * float(np.median(mean))
         trust = rings / np.maximum(mean, floor) ** 2
         smooth = self.background_basis @ _solve(self.background_basis, trust, trust * mean)
         self.level = np.maximum(smooth, floor)
-        self.weight = grid.count / self.level**2
+        self.weight = grid.count * self.usable / self.level**2
         self.prior = 0.0
         self.prior = self.variance() / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
 
@@ -154,7 +158,7 @@ class FringeModel:
     def variance(self) -> float:
         """Relative variance of the power per spectrum point, from what a smooth background leaves."""
         _, _, left = self.solve(np.zeros(self.grid.shape))
-        return left / max(int((self.grid.count > 0).sum()), 1)
+        return left / max(int((self.weight > 0).sum()), 1)
 
     def search(self, defocus: FloatArray, phases: FloatArray) -> FloatArray:
         """Drop of the sum of squares (phase, defocus) without astigmatism, negative amplitudes punished."""
@@ -234,6 +238,14 @@ class FringeModel:
             found = _solve(self.amplitude_basis, trust, (self.weight * direction * rest).sum(axis=0))
             power -= (self.amplitude_basis @ found) * direction
         return power
+
+
+def _crystalline(frequency: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:
+    """Rings that stand out as ice crystals do: fringes stay within 1.5 of the median deviation around them."""
+    ratio = mean / np.maximum(median_filter(mean, _ICE_WINDOW, mode="nearest"), 1e-12) - 1.0
+    usual = median_filter(np.abs(ratio), _ICE_WINDOW, mode="nearest")
+    sharp = (np.abs(ratio) > _ICE_CONTRAST * usual) & (frequency > _ICE_FROM)
+    return np.asarray(binary_dilation(binary_opening(sharp, iterations=1), iterations=3))
 
 
 def _solve(basis: FloatArray, weight: FloatArray, right: FloatArray) -> FloatArray:

@@ -115,6 +115,16 @@ def test_astigmatism_can_be_left_out():
     assert ctf.defocus == pytest.approx(12200, abs=60)
 
 
+def test_a_bright_ring_of_ice_is_not_taken_for_a_fringe():
+    image = micrograph(7, shape=(1024, 1024), u=15500, v=15000, angle=30, signal=0.4)
+    transform = scipy.fft.rfft2(image)
+    k = np.hypot(np.fft.fftfreq(1024, 1.3)[:, None], np.fft.rfftfreq(1024, 1.3)[None, :])
+    transform *= 1 + 2 * np.exp(-(((k - 1 / 3.7) / 0.003) ** 2))
+    ctf = fit(scipy.fft.irfft2(transform, s=image.shape).astype(np.float32)).ctf
+    assert ctf.defocus == pytest.approx(15250, abs=60)
+    assert astigmatism_error(ctf, 15500, 15000, 30) < 150
+
+
 def test_static_noise_has_no_ctf():
     noise = np.random.default_rng(0).poisson(50, (1024, 1024)).astype(np.float32)
     with pytest.raises(CtfFailed, match="no Thon rings"):
