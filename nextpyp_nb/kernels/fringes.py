@@ -241,7 +241,7 @@ class FringeModel:
 
 
 def _crystalline(frequency: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:
-    """Rings that stand out as ice crystals do: fringes stay within 1.5 of the median deviation around them."""
+    """Rings that stand out as ice crystals do: fringes stay within 1.5 median deviations around them."""
     ratio = mean / np.maximum(median_filter(mean, _ICE_WINDOW, mode="nearest"), 1e-12) - 1.0
     usual = median_filter(np.abs(ratio), _ICE_WINDOW, mode="nearest")
     sharp = (np.abs(ratio) > _ICE_CONTRAST * usual) & (frequency > _ICE_FROM)
