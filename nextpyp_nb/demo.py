@@ -1,7 +1,6 @@
 """The main job on a pretend microscope: movies, a session, and its page filling live."""
 
 import asyncio
-import json
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from nextpyp_nb.formats.star import read_motion_star
 from nextpyp_nb.pages import write_page
 from nextpyp_nb.session import Session, create_session
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.simulate import Column
 from nextpyp_nb.simulate.score import score
 from nextpyp_nb.terminal import Progress
 from nextpyp_nb.tracks.runner import run_session
@@ -64,17 +64,17 @@ def demo(
 
 
 def _new_session(folder: Path, camera: Path) -> Session:
-    described = json.loads((camera.with_name("microscope-truth") / "microscope.json").read_text())
+    column = Column()
     settings = Settings.from_flat(
         SETTINGS
         | {
             "raw_data.location": str(camera / "Images-Disc1" / "**" / "*_fractions.tiff"),
             "gain.reference": str(camera / "gain.mrc"),
-            "microscope.pixel_size": described["pixel_size"],
-            "microscope.voltage": described["voltage"],
-            "microscope.cs": described["cs"],
-            "microscope.amplitude_contrast": described["amplitude_contrast"],
-            "microscope.dose": described["dose_per_frame"] * described["frames"],
+            "microscope.pixel_size": column.pixel_size,
+            "microscope.voltage": column.voltage,
+            "microscope.cs": column.cs,
+            "microscope.amplitude_contrast": column.amplitude_contrast,
+            "microscope.dose": column.dose_per_frame * column.frames,
         }
     )
     return create_session("demo", settings=settings, root=folder / "sessions")

@@ -33,7 +33,7 @@ class FrameAlignment(Section):
         alias="movie_weights",
     )  # fmt: skip
     bfactor: float = setting(
-        150.0, "B-factor", "Damping of high frequencies while aligning.",
+        30.0, "B-factor", "Damping of high frequencies while aligning.",
         unit="px²", alias="movie_bfactor", advanced=True, ge=0, le=10000,
     )  # fmt: skip
     integer_shifts: bool = setting(

@@ -1,6 +1,5 @@
 """2D classification: a round when enough new particles came, or when someone asks."""
 
-import asyncio
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
@@ -57,7 +56,8 @@ class ClassifyTrack(Track):
             return False
         key = classify_key(self.live.settings)
         self._pending = self.live.store.pending_particles(chosen.ctf_max_resolution, key)
-        return self._round is None and self._pending.new > 0 and self._pending.particles >= FEWEST
+        enough = self._pending.new > 0 and self._pending.particles >= FEWEST
+        return self._round is None and enough and self.live.store.failed_rounds() < FAILURES
 
     def _due(self) -> bool:
         if self._asked:
@@ -116,7 +116,7 @@ class ClassifyTrack(Track):
         """Cancel the round in flight; its particles count as unseen again."""
         if self._round is not None:
             number, self._round, self._progress = self._round.number, None, ""
-            await asyncio.gather(self.engine.cancel(None))
+            await self.engine.cancel(f"round-{number}")
             self.live.store.fail_round(number, "cancelled")
 
     def busy(self) -> bool:

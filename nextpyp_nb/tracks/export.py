@@ -149,9 +149,9 @@ def _export_particles(
         }
     ).assign(**_ctf_columns(row))
     if classes is not None:
-        # Picks that no round has seen yet carry class 0 and no alignment.
         mine = classes[classes["name"] == row["name"]].set_index("pick").drop(columns="name")
-        table = table.join(mine)
+        # Of a classified micrograph only what could be boxed goes on; others carry class 0, no alignment.
+        table = table.join(mine, how="inner" if len(mine) else "left")
         table = table.fillna(dict.fromkeys(mine.columns, 0)).astype({"class_number": int})
     if plan["stack"] and len(table):
         average, pixel_size = read_mrc(weighted)

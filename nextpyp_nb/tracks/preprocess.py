@@ -1,6 +1,5 @@
 """Pre-processing: claim the newest movies, let workers process them, commit what comes back."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -90,7 +89,7 @@ class PreprocessTrack(Track):
         claimed = list(self._running.values())
         self._running.clear()
         self._stage.clear()
-        await asyncio.gather(*(self.engine.cancel(None),))
+        await self.engine.cancel(None)
         self.live.store.release_tasks(claimed)
 
     def busy(self) -> bool:

@@ -193,6 +193,8 @@ async def run_session(
                     watcher.cancel()
                     await asyncio.gather(watcher, return_exceptions=True)
             troubles = [f"{t.name}: {t.trouble}" for t in runner.tracks.values() if t.trouble]
+            if store.failed_rounds():
+                troubles.append("classify: the last round of 2D classification failed; see logs/classify.log")
     finally:
         store.close()
     return 0 if detached else _verdict(session, troubles)

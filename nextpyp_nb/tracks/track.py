@@ -117,8 +117,7 @@ class Track:
 
     def _publish(self) -> None:
         message = self.trouble or (self.message() if self.state() in ("running", "stopping") else "")
-        wanted = "running" if self.wanted else "stopped"
-        self.live.store.set_track(self.name, wanted=wanted, state=self.state(), message=message)
+        self.live.store.set_track(self.name, wanted=self.wanted, state=self.state(), message=message)
 
 
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
