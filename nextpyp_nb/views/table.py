@@ -56,6 +56,8 @@ class TablePage(Box):
         super().__init__([tools, self.waits, self.card])
         for name in ("nb-column", "nb-table"):
             self.add_class(name)
+        self._picked = 0.0
+        self.grid.observe(self._pick, "selections")
         self.paint()
         live.presence.observe(lambda _: self.paint(), "dark")
 
@@ -65,11 +67,14 @@ class TablePage(Box):
         say(self.count, f"{len(table):,} micrographs, newest first")
         show(self.waits, not len(table))
         show(self.card, len(table) > 0)
-        due = time.monotonic() - self._sent > min(30.0, len(self._shown) / 500)
+        now = time.monotonic()
+        due = now - self._sent > min(30.0, len(self._shown) / 500)
+        # New data drops the selection in the browser: leave time to use it.
+        due = due and not (self.grid.selections and now - self._picked < 10)
         if due and not table.equals(self._shown):
             selected = self.selected()
             self.grid.data = self._shown = table
-            self._sent = time.monotonic()
+            self._sent = now
             self._select(selected)
 
     def selected(self) -> list[str]:
@@ -85,7 +90,7 @@ class TablePage(Box):
         names = self.selected()
         if not names:
             return self.banner.tell("Select rows first: click a row, Ctrl or Shift for more.")
-        return self.live.do(lambda: self._exclude(names, excluded), doing="Exclude")
+        return self.live.do(lambda: self._exclude(names, excluded), self._excluded, doing="Exclude")
 
     @guarded
     def paint(self) -> None:
@@ -112,6 +117,13 @@ class TablePage(Box):
             )
             for heading, form, _ in COLUMNS.values()
         }
+
+    def _pick(self, _: Any) -> None:
+        self._picked = time.monotonic()
+
+    def _excluded(self, _: Any) -> None:
+        self.grid.selections = []
+        self._sent = 0.0
 
     def _exclude(self, names: list[str], excluded: bool) -> Any:
         receipts = [self.session.exclude(name, excluded) for name in names]

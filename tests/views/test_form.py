@@ -18,9 +18,16 @@ def problem(form, key):
 
 def test_every_setting_has_a_field_and_survives_the_way_through_it(form):
     chosen = Settings.from_flat(
-        {"picking.radius": 82.5, "gain.rotation": 3, "gain.flip_vertical": True, "transfer.operation": "move",
-         "class2d.seed": 2**31 - 1, "raw_data.location": "/d/<x>*.tiff", "microscope.pixel_size": 1.0605}
-    )  # fmt: skip
+        {
+            "picking.radius": 82.5,
+            "gain.rotation": 3,
+            "gain.flip_vertical": True,
+            "transfer.operation": "move",
+            "class2d.seed": 2**31 - 1,
+            "raw_data.location": "/d/<x>*.tiff",
+            "microscope.pixel_size": 1.0605,
+        }
+    )
     assert set(form.fields) == set(Settings().flat())
     form.put(chosen)
     assert form.edits() == {}

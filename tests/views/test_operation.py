@@ -140,9 +140,19 @@ def test_failures_keep_their_rows_and_are_plain_text(session, live, page):
 def test_exports_show_state_and_place(session, live, page):
     now = datetime.now(UTC)
     session.exports = pd.DataFrame(
-        [{"id": 3, "name": "3", "state": "done", "path": "/s/exports/3", "filter": None, "message": "12 micrographs",
-          "created": now, "finished": now}]
-    )  # fmt: skip
+        [
+            {
+                "id": 3,
+                "name": "3",
+                "state": "done",
+                "path": "/s/exports/3",
+                "filter": None,
+                "message": "12 micrographs",
+                "created": now,
+                "finished": now,
+            }
+        ]
+    )
     session.touch()
     live.refresh()
     (entry,) = page.exports.entries.children

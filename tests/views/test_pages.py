@@ -119,11 +119,15 @@ def test_the_table_keeps_its_selection_and_excludes(session, live, micrograph):
     live.refresh()
     page.grid.select(0, 0, 0, 5)
     assert page.selected() == ["b"]
-    page._sent = 0.0
     session.put(micrograph("a", 1), micrograph("b", 2), micrograph("c", 3))
     live.refresh()
+    assert page.grid.data["name"].tolist() == ["b", "a"]
+    page._picked = page._sent = -1e9
+    live.draw()
+    assert page.grid.data["name"].tolist() == ["c", "b", "a"]
     assert page.selected() == ["b"]
     page.exclude.click()
+    assert page.selected() == []
     assert session.commands == [("exclude", "b", True)]
 
 
@@ -136,9 +140,16 @@ def classes(session, live):
 
 def make_round(session, number=1):
     session.classes = pd.DataFrame(
-        {"number": [1, 2, 3], "count": [10, 30, 20], "share": [1 / 6, 0.5, 1 / 3], "resolution": [9.0, 12.0, np.nan],
-         "score": 0.5, "accepted": [None, 1, 0], "round": number}
-    )  # fmt: skip
+        {
+            "number": [1, 2, 3],
+            "count": [10, 30, 20],
+            "share": [1 / 6, 0.5, 1 / 3],
+            "resolution": [9.0, 12.0, np.nan],
+            "score": 0.5,
+            "accepted": [None, 1, 0],
+            "round": number,
+        }
+    )
     session.rounds = pd.DataFrame(
         [
             {

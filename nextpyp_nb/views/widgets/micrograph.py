@@ -33,7 +33,7 @@ class MicrographImage(anywidget.AnyWidget):
         scores: NDArray[np.floating],
         radius: float,
     ) -> None:
-        """Draw a JPEG of a micrograph of ``shape`` px with picks at ``centres`` (n, 2) px, (y, x); radius in Å."""
+        """Draw a JPEG of a micrograph of ``shape`` px with picks at ``centres`` (n, 2) in (y, x) px."""
         with self.hold_sync():
             self.height, self.width = shape
             self.pixel_size = pixel_size
