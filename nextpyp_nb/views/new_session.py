@@ -38,12 +38,12 @@ class NewSession(Box):
         self.group = Combobox(
             options=sorted(site.groups), placeholder=site.default_group or "none", ensure_option=False
         )
-        self.name_error, self.group_error = text("", "nb-field-error"), text("", "nb-field-error")
+        self.name_error = text("", "nb-field-error")
         items = {item.key: item for item in Settings.items()}
         self.form = Form([items[key] for key in FIELDS], Settings(), data_roots=site.data_roots)
         self.create = button("Create session", self.create_session, "nb-primary", "nb-create")
         self.name_line = _line("Name", self.name, self.name_error, "nb-field-name")
-        self.group_line = _line("Group", self.group, self.group_error, "nb-field-group")
+        self.group_line = _line("Group", self.group, text(""), "nb-field-group")
         foot = row(
             self.create,
             button("Back", cancelled, "nb-back"),
@@ -66,7 +66,6 @@ class NewSession(Box):
         """Make the session, or say beside each field what is wrong."""
         settings = self.form.read(complete=True)
         name = self.name.value.strip()
-        say(self.group_error, "")
         self._say_name("" if name else "missing: give the session a name")
         if settings is None or not name:
             return
@@ -74,13 +73,8 @@ class NewSession(Box):
             session = create_session(
                 name, settings=settings, root=self.root, group=self.group.value.strip() or None
             )
-        except FileExistsError as error:
+        except (FileExistsError, ValueError) as error:
             self._say_name(str(error))
-        except ValueError as error:
-            if str(error).startswith("no group"):
-                say(self.group_error, str(error))
-            else:
-                self._say_name(str(error))
         else:
             self._created(session)
 

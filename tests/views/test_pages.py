@@ -117,7 +117,7 @@ def test_the_table_keeps_its_selection_and_excludes(session, live, micrograph):
     assert "Select rows" in live.banner.message.value
     session.put(micrograph("a", 1), micrograph("b", 2))
     live.refresh()
-    page.grid.select(0, 0, 0, 5)
+    page.grid.selections = [{"r1": 0, "r2": 0, "c1": 0, "c2": 5}]
     assert page.selected() == ["b"]
     session.put(micrograph("a", 1), micrograph("b", 2), micrograph("c", 3))
     live.refresh()
@@ -241,10 +241,7 @@ def test_a_new_session_from_the_form(root):
     page.name.value = "../outside"
     page.create_session()
     assert page.name_error.value
-    page.name.value, page.group.value = "grid1", "no such group"
-    page.create_session()
-    assert "no group" in page.group_error.value
-    page.group.value = ""
+    page.name.value = "grid1"
     page.create_session()
     (session,) = made
     assert open_session("grid1").settings.microscope.pixel_size == 1.3

@@ -28,6 +28,13 @@ function render({ model, el }) {
     return made;
   }
 
+  // Black pixels between two tiles of the sheet.
+  function between(columns, side, count) {
+    const rows = Math.ceil(count / columns);
+    if (columns > 1) return (sheet.width - columns * side) / (columns - 1);
+    return rows > 1 ? (sheet.height - rows * side) / (rows - 1) : 0;
+  }
+
   function draw() {
     const classes = model.get("classes"), side = model.get("tile"), columns = model.get("columns");
     while (grid.children.length > classes.length) grid.lastChild.remove();
@@ -41,8 +48,8 @@ function render({ model, el }) {
       [average.count, average.share, average.resolution].forEach((text, i) => { line.children[i].textContent = text; });
       canvas.width = canvas.height = side;
       if (sheet) {
-        const at = average.index;
-        canvas.getContext("2d").drawImage(sheet, (at % columns) * side, Math.floor(at / columns) * side, side, side, 0, 0, side, side);
+        const at = average.index, step = side + between(columns, side, classes.length);
+        canvas.getContext("2d").drawImage(sheet, (at % columns) * step, Math.floor(at / columns) * step, side, side, 0, 0, side, side);
       }
     });
   }
