@@ -16,9 +16,10 @@ EDGE_CONTRAST = 4.0
 FLAT_PX = 12
 CROSS = 2
 HIGH_PASS = 0.008
-ROUNDS = 6
+FINE_ROUNDS = 4
 TOLERANCE_PX = 0.02
 COARSE = 4.0
+SURE = 5.0
 COARSE_ROUNDS = 2
 NOISE_PX = 0.1
 EXPECTED_FRAMES = 4
@@ -30,6 +31,7 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
 
     A feature at p in frame 0 is at p + shifts[f] in frame f. Each frame is correlated with the sum of the
     others, damped by exp(-2 bfactor k²) with k in cycles/px; the sum moves along until nothing changes.
+    Frames too weak to be seen are taken in larger groups; where nothing is seen the shifts are zero.
     """
     n = len(frames)
     shifts: FloatArray = np.zeros((n, 2))
@@ -40,18 +42,32 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
     xp = array_module(frames)
     coarse, fine = (xp.asarray(_weight(shape, b)) for b in (COARSE * bfactor, bfactor))
     search = min(SEARCH_PX, min(shape) // 4)
-    for round_ in range(ROUNDS):
-        if round_ < COARSE_ROUNDS:
-            offsets = _offsets(spectra, shape, coarse, shifts, search, group)
-        else:
-            offsets = _offsets(spectra, shape, fine, shifts, min(search, FINE_PX), group)
-        moved = smooth_trajectory(shifts + offsets)
-        moved -= moved[0]
-        change = np.abs(moved - shifts).max()
-        shifts = moved
-        if round_ >= COARSE_ROUNDS and change < TOLERANCE_PX:
+    for _ in range(COARSE_ROUNDS):
+        offsets, height = _offsets(spectra, shape, coarse, shifts, search, group)
+        while np.mean(height > SURE) < 0.5 and 4 * group <= n:
+            group *= 2
+            offsets, height = _offsets(spectra, shape, coarse, shifts, search, group)
+        if not (height > SURE).any():
+            return np.zeros((n, 2))
+        shifts = _from_first(shifts + _bridged(offsets, height > SURE))
+    for _ in range(FINE_ROUNDS):
+        offsets, _height = _offsets(spectra, shape, fine, shifts, min(search, FINE_PX), group)
+        before, shifts = shifts, _from_first(shifts + offsets)
+        if np.abs(shifts - before).max() < TOLERANCE_PX:
             break
     return shifts
+
+
+def _from_first(shifts: FloatArray) -> FloatArray:
+    """The smooth trajectory, starting at zero."""
+    smooth = smooth_trajectory(shifts)
+    return np.asarray(smooth - smooth[0])
+
+
+def _bridged(offsets: FloatArray, sure: Any) -> FloatArray:
+    """Offsets with those of unsure frames taken from their sure neighbours in time."""
+    frames = np.arange(len(offsets))
+    return np.stack([np.interp(frames, frames[sure], axis[sure]) for axis in offsets.T], axis=1)
 
 
 def _spectra(frames: Any) -> Any:
@@ -82,8 +98,8 @@ def _weight(shape: tuple[int, int], bfactor: float) -> FloatArray:
 
 def _offsets(
     spectra: Any, shape: tuple[int, int], weight: Any, shifts: FloatArray, search: int, group: int
-) -> FloatArray:
-    """Where each frame, moved back by its shift, correlates best with the sum of the others."""
+) -> tuple[FloatArray, FloatArray]:
+    """Where each frame, moved back, correlates best with the sum of the others; peak height over noise."""
     xp, fft = array_module(spectra), fft_module(spectra)
     ky, kx = (xp.asarray(k) for k in rfft_frequency(shape))
     aligned = xp.empty_like(spectra)
@@ -91,14 +107,17 @@ def _offsets(
         turn = xp.exp(2j * np.pi * float(dy) * ky) * xp.exp(2j * np.pi * float(dx) * kx)
         aligned[number] = spectra[number] * turn.astype(xp.complex64)
     total = aligned.sum(axis=0)
-    offsets = np.zeros_like(shifts)
+    offsets, height = np.zeros_like(shifts), np.zeros(len(shifts))
     for first in range(0, len(shifts), group):
         some = slice(first, first + group)
         part = aligned[some].sum(axis=0)
         correlation = fft.irfft2(xp.conj(total - part) * part * weight, s=shape)
         near = xp.roll(correlation, (search, search), (0, 1))[: 2 * search + 1, : 2 * search + 1]
-        offsets[some] = peak_position(to_numpy(near)) - search
-    return offsets
+        near = to_numpy(near)
+        offsets[some] = peak_position(near) - search
+        noise = 1.4826 * np.median(np.abs(near - np.median(near)))
+        height[some] = near.max() / max(noise, 1e-30)
+    return offsets, height
 
 
 def peak_position(image: FloatArray) -> FloatArray:

@@ -123,13 +123,19 @@ def replace_defects(frames: Any, bad: Any, seed: int = 0) -> Any:
     frames = xp.array(frames)
     if not mask.any():
         return frames
-    flat = frames.reshape(-1, mask.size)
     rng = np.random.default_rng(seed)
     places = np.flatnonzero(mask)
-    for frame in flat:
-        donors = _donors(mask, places, rng)
-        frame[xp.asarray(places)] = frame[xp.asarray(donors)]
+    for frame in frames.reshape(-1, mask.size):
+        fill_defects(frame, mask, places, rng)
     return frames
+
+
+def fill_defects(
+    frame: Any, bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator
+) -> None:
+    """Fill the bad ``places`` (flat) of one frame, given flat too, in place from random good neighbours."""
+    xp = array_module(frame)
+    frame[xp.asarray(places)] = frame[xp.asarray(_donors(bad, places, rng))]
 
 
 def _donors(bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

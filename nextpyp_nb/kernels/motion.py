@@ -8,10 +8,10 @@ import numpy as np
 
 from nextpyp_nb.kernels import _cpu_motion
 from nextpyp_nb.kernels.align import align_frames
-from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.exposure import combine_moments, low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize, rfft_frequency
-from nextpyp_nb.kernels.gain import find_defects, replace_defects
+from nextpyp_nb.kernels.gain import fill_defects, find_defects
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
@@ -19,6 +19,7 @@ BFACTOR = 30.0
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
 MIN_SIDE = 32
+TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +131,14 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
 def _corrected(frames: Any, gain: Any, bad: Any) -> Iterator[Any]:
     """Each frame as float32, gain applied and bad pixels replaced, one at a time."""
     xp = array_module(frames)
+    mask = to_numpy(bad)
+    places = np.flatnonzero(mask)
     for number, raw in enumerate(frames):
-        frame = raw.astype(xp.float32)
+        frame = xp.array(raw, dtype=xp.float32)
         if gain is not None:
             frame *= gain
-        yield replace_defects(frame, bad, seed=number)
+        fill_defects(frame.reshape(-1), mask, places, np.random.default_rng(number))
+        yield frame
 
 
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
@@ -149,7 +153,7 @@ def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
     small = xp.empty((len(frames), ny, nx), xp.float32)
     for number, frame in enumerate(_corrected(frames, gain, bad)):
         rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
-        small[number] = rows.reshape(ny, nx, bin_).sum(axis=2)
+        small[number] = sum(rows[:, k::bin_] for k in range(bin_))
     small /= bin_**2
     return small
 
@@ -161,10 +165,15 @@ def _sums(
     n = len(shifts)
     weights = np.full((1, n), 1 / n, np.float32) if filters is None else filters[0]
     sums: Any = None
-    for number, frame in enumerate(frames):
+    waiting: list[Any] = []
+    for number, frame in enumerate(frames, start=1):
+        waiting.append(frame)
         if sums is None:
             sums = array_module(frame).zeros((len(weights), *frame.shape), np.float32)
-        _add_shifted(sums, frame, weights[:, number], shifts[number])
+        if len(waiting) == TOGETHER or number == n:
+            chosen = slice(number - len(waiting), number)
+            _add_shifted(sums, waiting, weights[:, chosen], shifts[chosen])
+            waiting.clear()
     xp, fft = array_module(sums), fft_module(sums)
     shape = sums.shape[1:]
     response = xp.asarray(_response(shape, shifts))
@@ -182,25 +191,26 @@ def lanczos(fraction: float) -> FloatArray:
     return np.asarray(taps / taps.sum(), np.float32)
 
 
-def _add_shifted(sums: Any, frame: Any, weights: FloatArray, shift: FloatArray) -> None:
-    """Add the frame, sampled at +shift, to each sum with its weight."""
-    whole = np.floor(shift).astype(int)
-    taps_y, taps_x = (lanczos(float(f)) for f in shift - whole)
-    start = (int(whole[0]) + int(TAPS[0]), int(whole[1]) + int(TAPS[0]))
-    if not on_gpu(frame):
-        _cpu_motion.add_shifted(sums, frame, weights, start, taps_y, taps_x)
+def _add_shifted(sums: Any, frames: Any, weights: FloatArray, shifts: FloatArray) -> None:
+    """Add the frames, each sampled at its +shift, to each sum with its weights (sum, frame)."""
+    whole = np.floor(shifts).astype(np.int64)
+    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in shifts - whole])
+    starts = whole + TAPS[0]
+    xp = array_module(sums)
+    if not on_gpu(sums):
+        _cpu_motion.add_shifted(sums, xp.stack(frames), np.ascontiguousarray(weights), starts, taps)
         return
-    xp = array_module(frame)
-    for axis, taps in ((0, taps_y), (1, taps_x)):
-        n = frame.shape[axis]
-        place = (xp.arange(n) + start[axis]) % (2 * n)
-        shifted = xp.zeros_like(frame)
-        for tap in taps:
-            shifted += float(tap) * xp.take(frame, xp.where(place < n, place, 2 * n - 1 - place), axis=axis)
-            place = (place + 1) % (2 * n)
-        frame = shifted
-    for total, weight in zip(sums, weights, strict=True):
-        total += float(weight) * frame
+    for number, frame in enumerate(frames):
+        for axis, n in enumerate(frame.shape):
+            place = (xp.arange(n) + int(starts[number, axis])) % (2 * n)
+            shifted = xp.zeros_like(frame)
+            for tap in taps[number, axis]:
+                inside = xp.where(place < n, place, 2 * n - 1 - place)
+                shifted += float(tap) * xp.take(frame, inside, axis=axis)
+                place = (place + 1) % (2 * n)
+            frame = shifted
+        for total, weight in zip(sums, weights[:, number], strict=True):
+            total += float(weight) * frame
 
 
 def _response(shape: tuple[int, int], shifts: FloatArray) -> FloatArray:

@@ -96,6 +96,11 @@ def test_frames_that_do_not_move_stay():
     assert np.abs(result.motion.shifts).max() < 0.15
 
 
+def test_frames_without_any_image_stay():
+    noise = np.random.default_rng(11).poisson(1.0, (12, 512, 512)).astype(np.uint8)
+    np.testing.assert_array_equal(motion.correct_motion(noise, **KNOWN).motion.shifts, 0)
+
+
 def test_groups_follow_a_slow_drift():
     truth = trajectory(16, 5.0)
     shifts = motion.correct_motion(movie(truth), **KNOWN, group=4).motion.shifts
