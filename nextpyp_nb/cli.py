@@ -20,6 +20,7 @@ from nextpyp_nb.session import (
     list_sessions,
     open_session,
 )
+from nextpyp_nb.session.groups import known_group
 from nextpyp_nb.settings import Settings, read_site
 
 TRACKS = ("transfer", "preprocess", "classify")
@@ -140,6 +141,8 @@ def _new(options: argparse.Namespace) -> None:
     settings.check()
     session = create_session(options.name, settings=settings, root=options.root, group=options.group)
     _say(f"Session {session.name} is at {session.folder}")
+    if options.group and not known_group(options.group, read_site()):
+        _say(f"There is no group {options.group} on this machine (yet): only you can see and steer the session.")
     folder = _watched(settings)
     if not folder.is_dir():
         _say(f"There is no folder {folder} yet; the session waits for it to appear.")

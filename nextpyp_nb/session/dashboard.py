@@ -47,9 +47,6 @@ def create_session(
     site = read_site()
     folder = _root(root) / name
     group = group or site.default_group
-    if group is not None and group not in site.groups and group_id(group) is None:
-        known = ", ".join(sorted(site.groups)) or "none in the site file"
-        raise ValueError(f"no group {group!r} on this machine; known: {known}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)

@@ -52,6 +52,11 @@ def refusal(user: str, role: str, command: str) -> str:
     return f"{command} refused: {user} {_REFUSED.get(role, 'may not do this')}"
 
 
+def known_group(group: str, site: Site) -> bool:
+    """Whether the site file or this machine knows ``group``."""
+    return group in site.groups or group_id(group) is not None
+
+
 def group_id(group: str) -> int | None:
     """The number of a POSIX group, None when this machine has no such group."""
     try:

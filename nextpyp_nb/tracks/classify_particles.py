@@ -177,7 +177,7 @@ def _write_round(folder: Path, number: int, result: Any, origin: dict[str, Any],
         shift=np.asarray(result.shift) * cut.pixel_size, probability=result.probability, **origin,
     )  # fmt: skip
     columns = min(SHEET_COLUMNS, len(averages))
-    (part / "classes.png").write_bytes(encode_png(montage(averages, columns)))
+    (part / "classes.png").write_bytes(encode_png(montage(averages, columns, gap=0)))
     (part / "classes.json").write_text(
         json.dumps(
             {"tile": cut.box, "columns": columns, "pixel_size": cut.pixel_size, "count": len(averages)}

@@ -215,9 +215,9 @@ def _resume(runner: Runner) -> None:
 
 
 def _through(runner: Runner, still_coming: Callable[[], bool]) -> bool:
-    if still_coming() or not (runner.transfer.idle() and runner.preprocess.idle()) or runner.classify.busy():
-        if runner.transfer.trouble and not runner.transfer.busy() and runner.transfer.hopeless():
-            return runner.preprocess.idle() and not runner.classify.busy()
+    """Whether everything there is is through; a last round of 2D classification is asked for on the way."""
+    transferred = runner.transfer.idle() or runner.transfer.hopeless()
+    if still_coming() or not (transferred and runner.preprocess.idle()) or runner.classify.busy():
         return False
     if runner.classify.final_round_due() and not runner.classify.trouble:
         runner.classify.ask()

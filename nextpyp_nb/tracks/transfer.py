@@ -90,7 +90,7 @@ class TransferTrack(Track):
 
     def hopeless(self) -> bool:
         """Whether the folder has been out of reach for so long that waiting for it makes no sense."""
-        return self._out_of_reach >= OUT_OF_REACH
+        return self._out_of_reach >= OUT_OF_REACH and not self._tasks
 
     async def finish(self) -> None:
         """Stop watching and wait for the transfers in flight: a copy under way is not thrown away."""

@@ -46,9 +46,12 @@ def test_a_taken_name_and_a_missing_session_are_said_in_words(session, settings,
         create_session("apof", settings=settings, root=root)
     with pytest.raises(FileNotFoundError, match="did you mean apof"):
         open_session("apfo", root=root)
-    with pytest.raises(ValueError, match="no group 'nobody-such'"):
-        create_session("b", settings=settings, root=root, group="nobody-such")
-    assert not (root / "b").exists()
+
+
+def test_a_group_that_this_machine_does_not_know_gives_nobody_rights(settings, tmp_path):
+    made = create_session("b", settings=settings, root=tmp_path, group="nobody-such")
+    assert made.group == "nobody-such"
+    assert made.role("somebody-else") == "none"
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(settings, tmp_path, monkeypatch):
