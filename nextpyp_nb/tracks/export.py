@@ -156,7 +156,7 @@ def _export_particles(
     if plan["stack"] and len(table):
         average, pixel_size = read_mrc(weighted)
         images, kept = extract_particles(
-            np.asarray(average, np.float32), picks["centres"], pixel_size=pixel_size,
+            np.asarray(average, np.float32), picks["centres"][table.index], pixel_size=pixel_size,
             box_px=export_box(settings), background_radius=settings.picking.radius,
         )  # fmt: skip
         table = table[kept]
