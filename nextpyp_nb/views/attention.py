@@ -7,6 +7,7 @@ from ipywidgets import Box
 from nextpyp_nb.views.markup import clock, known, markup, number
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
+from nextpyp_nb.views.track_panel import TITLES
 
 SHOWN = 30
 LIGHTS = {"done": "done", "running": "busy", "failed": "failed"}
@@ -98,7 +99,7 @@ def _failure(entry: dict[str, Any]) -> str:
         '<span class="nb-ellipsis" title="{movie}">{movie}</span>'
         '<span class="nb-muted nb-small">failed in {stage}: {reason}{tries}</span></span>',
         movie=entry["movie"],
-        stage=entry.get("stage") or "processing",
+        stage=TITLES.get(entry["stage"], entry["stage"]).lower(),
         reason=entry["reason"],
         tries=tries,
     )

@@ -152,8 +152,8 @@ class TrackPanel(Box):
 
 def _name(track: str, state: str, status: Any) -> Markup:
     word = "the runner does not answer" if state == "stale" else state
-    since = f" · since {clock(status.since)}" if status.since is not None else ""
-    message = f"{status.message}{since}"
+    since = f"since {clock(status.since)}" if status.since is not None else ""
+    message = " · ".join(part for part in (status.message, since) if part)
     return markup(
         '<span class="nb-track-name"><i class="nb-light nb-is-{state}"></i><span><b>{title}</b> '
         '<span class="nb-muted nb-state">{word}</span></span>'
