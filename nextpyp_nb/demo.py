@@ -43,6 +43,8 @@ def demo(
 ) -> int:
     """Run the demonstration until Ctrl-C, or headless until all movies are through; returns the exit code."""
     console = Console()
+    # A terminal that closes or a service that stops us must leave as little behind as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         folder = root or Path(stack.enter_context(_scratch()))
         camera, truth = folder / "microscope", folder / "microscope-truth"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 _PACKAGE = Path(__file__).parent
@@ -23,6 +24,6 @@ def notebook(name: str, *, machine: bool = False) -> Path:
 
 def write_page(path: Path, **parameters: Any) -> Path:
     """Write the session's page with ``parameters`` filled in, for Voilà or JupyterLab."""
-    filled = parameterize_notebook(nbformat.read(notebook("session.ipynb"), as_version=4), parameters)
+    filled = parameterize_notebook(load_notebook_node(str(notebook("session.ipynb"))), parameters)
     nbformat.write(filled, path)
     return path

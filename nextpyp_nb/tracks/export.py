@@ -140,11 +140,13 @@ def _export_particles(
         return pd.DataFrame()
     picks = read_arrays(places("picks"))
     weighted = places("weighted") if places("weighted").is_file() else places("average")
+    # Where boxes are cut, and shifts are counted from: whole px. RELION would truncate a fraction.
+    centres = np.rint(picks["centres"])
     table = pd.DataFrame(
         {
             "micrograph": f"micrographs/{weighted.name}",
-            "y": picks["centres"][:, 0],
-            "x": picks["centres"][:, 1],
+            "y": centres[:, 0],
+            "x": centres[:, 1],
             "pick_score": picks["scores"],
         }
     ).assign(**_ctf_columns(row))
@@ -156,7 +158,7 @@ def _export_particles(
     if plan["stack"] and len(table):
         average, pixel_size = read_mrc(weighted)
         images, kept = extract_particles(
-            np.asarray(average, np.float32), picks["centres"][table.index], pixel_size=pixel_size,
+            np.asarray(average, np.float32), centres[table.index], pixel_size=pixel_size,
             box_px=export_box(settings), background_radius=settings.picking.radius,
         )  # fmt: skip
         table = table[kept]
