@@ -179,7 +179,8 @@ def _class_assignments(folder: Path, number: int | None) -> pd.DataFrame | None:
             "name": stored["names"][stored["micrograph"]],
             "pick": stored["pick"],
             "class_number": stored["class_number"],
-            "rotation": stored["rotation"],
+            # Classification turns the particle onto the average, the table the average onto the particle.
+            "rotation": -stored["rotation"],
             "shift_y": stored["shift"][:, 0],
             "shift_x": stored["shift"][:, 1],
         }
