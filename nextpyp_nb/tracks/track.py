@@ -104,7 +104,7 @@ class Track:
             if said != self.trouble:
                 self.log("error", "trouble", self.trouble)
             return 5.0
-        if self.trouble:
+        if self.trouble and self.wanted:
             self.log("info", "resumed", f"goes on: {self.trouble} is over")
             self.trouble = ""
         return wait

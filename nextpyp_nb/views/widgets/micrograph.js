@@ -66,6 +66,7 @@ function render({ model, el }) {
   // view.scale is canvas px per micrograph px; view.x, y the micrograph point at the canvas's corner.
   function fit() {
     const [width, height] = sides();
+    view.sides = sides().join();
     view.scale = Math.min(canvas.width / width, canvas.height / height);
     view.x = (width - canvas.width / view.scale) / 2;
     view.y = (height - canvas.height / view.scale) / 2;
@@ -163,11 +164,10 @@ function render({ model, el }) {
   async function load() {
     const jpeg = bytes("picture");
     const next = jpeg ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })) : null;
-    const turned = bitmap && next && (bitmap.width !== next.width || bitmap.height !== next.height);
     bitmap = next;
     readPicks();
     resize();
-    if (turned) fit();
+    if (sides().join() !== view.sides) fit();
     draw();
   }
   function readPicks() {
