@@ -142,7 +142,7 @@ def _new(options: argparse.Namespace) -> None:
     session = create_session(options.name, settings=settings, root=options.root, group=options.group)
     _say(f"Session {session.name} is at {session.folder}")
     if options.group and not known_group(options.group, read_site()):
-        _say(f"There is no group {options.group} on this machine (yet): only you can see and steer the session.")
+        _say(f"There is no group {options.group} on this machine: only you can see and steer the session.")
     folder = _watched(settings)
     if not folder.is_dir():
         _say(f"There is no folder {folder} yet; the session waits for it to appear.")

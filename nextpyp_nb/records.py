@@ -44,7 +44,8 @@ class MotionModel:
 
     def steps(self) -> FloatArray:
         """Length of each frame's step, Å, (frames - 1,)."""
-        return np.hypot(*np.diff(self.shifts, axis=0).T) * self.pixel_size
+        dy, dx = np.diff(self.shifts, axis=0).T
+        return np.asarray(np.hypot(dy, dx) * self.pixel_size)
 
     @property
     def total(self) -> float:

@@ -1,6 +1,5 @@
 """The only file that knows NumPy from CuPy: arrays follow the device they are on."""
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,12 @@ def array_module(*arrays: Any) -> Any:
     return cupy if any(on_gpu(a) for a in arrays) else np
 
 
-def fft_module(array: Any) -> ModuleType:
+def fft_module(array: Any) -> Any:
     """SciPy's fft for host arrays, cupyx's for device arrays."""
     return cupyx.scipy.fft if on_gpu(array) else scipy.fft
 
 
-def ndimage_module(array: Any) -> ModuleType:
+def ndimage_module(array: Any) -> Any:
     """SciPy's ndimage for host arrays, cupyx's for device arrays."""
     return cupyx.scipy.ndimage if on_gpu(array) else scipy.ndimage
 

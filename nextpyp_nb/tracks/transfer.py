@@ -51,7 +51,7 @@ class TransferTrack(Track):
     async def step(self) -> float:
         """One look at the folder; whole movies set off."""
         settings = self.live.settings
-        leave_out = {Path(p).expanduser() for p in (settings.gain.reference, settings.gain.defects) if p}
+        leave_out = {Path(p) for p in (settings.gain.reference, settings.gain.defects) if p}
         begin = time.monotonic()
         self._out_of_reach += 1
         found = await asyncio.to_thread(scan, settings.raw_data.location, leave_out)

@@ -46,7 +46,10 @@ def test_counts_rise_and_the_newest_micrograph_is_drawn(open_page):
             if (!c || !c.width) return false;
             const p = c.getContext('2d').getImageData(c.width/4, c.height/4, c.width/2, c.height/2).data;
             let least = 255, most = 0;
-            for (let i = 0; i < p.length; i += 4) { least = Math.min(least, p[i]); most = Math.max(most, p[i]); }
+            for (let i = 0; i < p.length; i += 4) {
+                least = Math.min(least, p[i]);
+                most = Math.max(most, p[i]);
+            }
             return most - least > 100; }""",
         polling=100,
     )
