@@ -1,0 +1,185 @@
+"""RELION reads what a session exports, and finds in it what we found."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import scipy.fft as sf
+from scipy import ndimage
+
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.star import read_star, write_star
+from nextpyp_nb.kernels.ctf import ctf_image
+from nextpyp_nb.records import Ctf
+from nextpyp_nb.session import create_session
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.simulate import Microscope
+from nextpyp_nb.tracks.export import export_plan, export_session
+from nextpyp_nb.tracks.runner import run_session
+
+pytestmark = [
+    pytest.mark.relion,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(shutil.which("relion_refine") is None, reason="RELION is not installed"),
+]
+
+PIXEL, RADIUS, DOSE, FRAMES = 2.0, 90, 10.0, 5
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """A finished session: five movies of one protein, over 200 picks, one round of 2D."""
+    root = tmp_path_factory.mktemp("relion")
+    camera = Microscope(
+        root / "m", layout="flat", height=768, width=768, frames=FRAMES, dose_per_frame=DOSE, seed=5,
+        pixel_size=PIXEL, species={"bgal": 1.0}, defocus=(16_000.0, 22_000.0), ice_thickness=150.0,
+    )  # fmt: skip
+    # The next five are good ones.
+    camera.taken = 4
+    asyncio.run(camera.run(5, interval=0))
+    settings = Settings.from_flat({
+        "raw_data.location": f"{camera.folder}/*.tiff", "gain.reference": str(camera.gain_path),
+        "microscope.pixel_size": PIXEL, "microscope.voltage": 300, "microscope.amplitude_contrast": 0.1,
+        "microscope.dose": DOSE * FRAMES, "transfer.settle": 0.2, "transfer.scan_interval": 0.2,
+        "picking.radius": RADIUS, "class2d.classes": 2, "class2d.max_resolution": 10,
+    })  # fmt: skip
+    made = create_session("s", settings=settings, root=root / "sessions")
+    assert asyncio.run(run_session(made.folder, until_idle=True, signals=False)) == 0
+    assert list(made.rounds["state"]) == ["done"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def out(session, tmp_path_factory):
+    """The session's export, with stacks."""
+    folder = tmp_path_factory.mktemp("export")
+    done = export_session(export_plan(session, folder, stack=True), lambda report: None)
+    assert done["particles"] > 150
+    return folder
+
+
+def relion(folder, *command):
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [str(word) for word in command], cwd=folder, capture_output=True, text=True, timeout=120,
+        env=os.environ | limits,
+    )  # fmt: skip
+    # RELION's own errors do not always make it exit with one.
+    assert done.returncode == 0, done.stderr
+    assert "ERROR" not in done.stderr, done.stderr
+
+
+def images(folder, names):
+    stacks, found = {}, []
+    for name in names:
+        index, path = name.split("@")
+        if path not in stacks:
+            stacks[path] = np.asarray(read_mrc(folder / path)[0], np.float32)
+        found.append(stacks[path][int(index) - 1])
+    return np.array(found)
+
+
+def correlations(a, b):
+    a, b = (x.reshape(len(x), -1) - x.reshape(len(x), -1).mean(1, keepdims=True) for x in (a, b))
+    return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+
+
+def distance(side, pixel_size):
+    at = (np.arange(side) - side // 2) * pixel_size
+    return np.hypot(at[:, None], at[None, :])
+
+
+def test_extraction_by_relion_gives_our_particles(out):
+    ours = read_star(out / "particles.star")["particles"]
+    box = read_star(out / "particles.star")["optics"]["rlnImageSize"].iloc[0]
+    relion(
+        out, "relion_preprocess", "--i", "micrographs.star", "--reextract_data_star", "particles.star",
+        "--part_star", "again.star", "--part_dir", "Again/", "--extract", "--extract_size", box,
+        "--norm", "--bg_radius", round(RADIUS / PIXEL), "--invert_contrast",
+    )  # fmt: skip
+    theirs = read_star(out / "again.star")["particles"]
+    assert len(theirs) == len(ours)
+    where = ["rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY"]
+    both = ours.merge(theirs, on=where, suffixes=("", "Again"), validate="one_to_one")
+    assert len(both) == len(ours)
+    again = images(out, both["rlnImageNameAgain"])
+    assert (again.std(axis=(1, 2)) > 0.5).all()
+    # The background is chosen alike: only rounding differs.
+    assert correlations(images(out, both["rlnImageName"]), again).min() > 0.99
+
+
+def test_a_2d_iteration_of_relion_sees_protein_in_every_class(out):
+    (out / "Class2D").mkdir()
+    relion(
+        out, "relion_refine", "--i", "particles.star", "--o", "Class2D/run", "--iter", 1, "--K", 2, "--ctf",
+        "--particle_diameter", 2 * RADIUS, "--tau2_fudge", 2, "--zero_mask", "--flatten_solvent", "--norm",
+        "--scale", "--oversampling", 0, "--psi_step", 24, "--offset_range", 4, "--offset_step", 4,
+        "--random_seed", 1, "--j", 2, "--dont_combine_weights_via_disc",
+    )  # fmt: skip
+    found = read_star(out / "Class2D" / "run_it001_data.star")["particles"]
+    assert len(found) == len(read_star(out / "particles.star")["particles"])
+    assert set(found["rlnClassNumber"]) == {1, 2}
+    assert np.isfinite(found["rlnLogLikeliContribution"]).all()
+    averages, pixel_size = read_mrc(out / "Class2D" / "run_it001_classes.mrcs")
+    away = distance(averages.shape[-1], pixel_size)
+    for average in averages:
+        assert average[away < 0.5 * RADIUS].mean() > 3 * average[away > RADIUS].std() > 0
+
+
+def test_particles_aligned_by_relion_make_our_class_averages(session, out):
+    """Psi and origins as RELION reads them, against averages that classification made by itself."""
+    blocks = read_star(out / "particles.star")
+    pixel_size, box = (blocks["optics"][f"rlnImage{name}"].iloc[0] for name in ("PixelSize", "Size"))
+    particles, power = ctf_weighted(out, blocks["particles"], pixel_size)
+    averages, class_pixel = read_mrc(session.file("classes", 1))
+    numbers = [n for n in np.unique(particles["rlnClassNumber"]) if n]
+    assert len(numbers) == 2
+
+    def likeness(psi, origin):
+        turned = particles.assign(
+            rlnAnglePsi=psi * particles["rlnAnglePsi"],
+            rlnOriginXAngst=origin * particles["rlnOriginXAngst"],
+            rlnOriginYAngst=origin * particles["rlnOriginYAngst"],
+        )
+        found = []
+        for number in numbers:
+            mine = turned[turned["rlnClassNumber"] == number]
+            write_star(out / "one.star", {"optics": blocks["optics"], "particles": mine})
+            relion(out, "relion_stack_create", "--i", "one.star", "--o", "aligned", "--apply_transformation")
+            aligned = np.asarray(read_mrc(out / "aligned.mrcs")[0], np.float32)
+            assert len(aligned) == len(mine)
+            theirs = sf.irfft2(sf.rfft2(aligned.mean(axis=0)) / (power + 0.05), s=(box, box))
+            at = (np.mgrid[:box, :box] - box // 2) * (pixel_size / class_pixel) + averages.shape[-1] // 2
+            ours = ndimage.map_coordinates(averages[number - 1].astype(np.float32), at, order=3)
+            seen = distance(box, pixel_size) < RADIUS - 5
+            pair = (unround(ndimage.gaussian_filter(image, 3.5))[seen][None] for image in (theirs, ours))
+            found.append(correlations(*pair)[0])
+        return np.array(found)
+
+    assert likeness(1, 1).min() > 0.9
+    assert likeness(-1, 1).max() < 0.6
+    assert likeness(1, -1).max() < 0.85
+
+
+def ctf_weighted(out, particles, pixel_size):
+    """The particles times their CTF as a new stack in ``out``, and the mean CTF²."""
+    stack, power = images(out, particles["rlnImageName"]), 0.0
+    for image, row in zip(stack, particles.itertuples(), strict=True):
+        ctf = Ctf(
+            defocus_u=row.rlnDefocusU, defocus_v=row.rlnDefocusV, defocus_angle=row.rlnDefocusAngle,
+            voltage=300.0, cs=2.7, amplitude_contrast=0.1,
+        )  # fmt: skip
+        transfer = ctf_image(ctf, shape=image.shape, pixel_size=pixel_size)
+        image[:] = sf.irfft2(sf.rfft2(image) * transfer, s=image.shape)
+        power = power + transfer**2 / len(stack)
+    write_mrc(out / "weighted.mrcs", stack, pixel_size=pixel_size, stack=True)
+    return particles.assign(rlnImageName=[f"{i + 1:06d}@weighted.mrcs" for i in range(len(stack))]), power
+
+
+def unround(image):
+    """An image less its mean on each ring: what is left is blind neither to rotation nor to shift."""
+    ring = np.rint(distance(len(image), 1)).astype(int)
+    return image - (np.bincount(ring.ravel(), image.ravel()) / np.bincount(ring.ravel()))[ring]
