@@ -80,7 +80,7 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
                 _export_particles(row, Places(folder, row["name"]), out, settings, classes, plan)
             )
     _write_micrographs(out, micrographs, settings)
-    count = _write_particles(out, particles, settings, plan["stack"]) if plan["particles"] else 0
+    count = _write_particles(out, particles, settings) if plan["particles"] else 0
     _check(out / "micrographs.star", "micrographs", len(rows))
     if count:
         _check(out / "particles.star", "particles", count)
@@ -203,12 +203,13 @@ def _write_micrographs(out: Path, rows: list[dict[str, Any]], settings: Settings
     write_star(out / "micrographs.star", {"optics": _optics(settings), "micrographs": micrograph_rows(table)})
 
 
-def _write_particles(out: Path, tables: list[pd.DataFrame], settings: Settings, stack: bool) -> int:
+def _write_particles(out: Path, tables: list[pd.DataFrame], settings: Settings) -> int:
     filled = [table for table in tables if len(table)]
     if not filled:
         return 0
     table = pd.concat(filled, ignore_index=True)
-    optics = _optics(settings, export_box(settings) if stack else None)
+    # RELION asks for the box even where it is to do the boxing.
+    optics = _optics(settings, export_box(settings))
     write_star(out / "particles.star", {"optics": optics, "particles": particle_rows(table)})
     return len(table)
 
