@@ -8,6 +8,7 @@ start from the last averages, seed classes that stayed empty, and anneal briefly
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def classify(
     )  # fmt: skip
     work = _begin(particles, classes, state, _ring_weights(grid, extent, min_resolution), radius, reach, seed)
     for step in plan:
-        work.run(step, lambda count, name=step.name: report(count, name))
+        work.run(step, partial(report, text=step.name))
     return _finish(work, pixel_size, 1 if state is None else int(state.rounds) + 1)
 
 
@@ -88,7 +89,8 @@ def _check(images: Any, ctfs: Sequence[Ctf], classes: int, diameter: float) -> N
 def _ring_weights(grid: PolarGrid, extent: float, min_resolution: float) -> FloatArray:
     """Independent Fourier terms on each ring (half the circumference), 0 below the lowest frequency."""
     rho = np.arange(1, grid.rings + 1)
-    return (np.pi * rho / (1 + np.exp(-2.0 * (rho - extent / min_resolution)))).astype(np.float32)
+    weights = np.pi * rho / (1 + np.exp(-2.0 * (rho - extent / min_resolution)))
+    return np.asarray(weights, np.float32)
 
 
 def _schedule(

@@ -56,7 +56,7 @@ def half_correlation(sums: HalfSums, grid: PolarGrid) -> FloatArray:
     rho = np.arange(1, grid.rings + 1)
 
     def smooth(rings: Any) -> FloatArray:
-        padded = np.pad(to_numpy(rings) * rho, ((0, 0), (1, 1)), mode="edge")
+        padded = np.pad(to_numpy(rings).astype(np.float64) * rho, ((0, 0), (1, 1)), mode="edge")
         return padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
 
     first, second = sums.signal

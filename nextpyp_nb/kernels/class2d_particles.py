@@ -112,7 +112,8 @@ def _windows(box: int, radius: float) -> tuple[Any, Any]:
     roll_off = np.sinc(axis / (2 * box)) ** 2
     square = (np.abs(axis + 0.5) <= box / 2).astype(float)
     outside = np.clip((r - radius) / (0.06 * box), 0, 1) * square[:, None] * square[None, :]
-    outside *= box / np.sqrt((outside**2).sum())
+    # A mask as wide as the box has no outside.
+    outside *= box / np.sqrt(max((outside**2).sum(), 1e-12))
     return (inside / np.outer(roll_off, roll_off)).astype(np.float32), outside.astype(np.float32)
 
 

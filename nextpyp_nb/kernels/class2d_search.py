@@ -45,7 +45,7 @@ def shift_steps(reach: float, step: float) -> FloatArray:
     axis = np.arange(-int(reach / step + 1e-6), int(reach / step + 1e-6) + 1) * step
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     grid = grid[(grid**2).sum(axis=1) <= reach**2 + 1e-6]
-    return grid[np.argsort((grid**2).sum(axis=1), kind="stable")].astype(np.float32)
+    return np.asarray(grid[np.argsort((grid**2).sum(axis=1), kind="stable")], np.float32)
 
 
 class ReferenceBank:
@@ -80,7 +80,7 @@ class ReferenceBank:
     def batch(self) -> int:
         """Particles whose scores fit the memory set aside."""
         room = SCORES_GPU if on_gpu(self.bank) else SCORES_HOST
-        return max(4, min(256, room // (self.bank.shape[2] * self.plan.rotations)))
+        return int(max(4, min(256, room // (self.bank.shape[2] * self.plan.rotations))))
 
     def match(self, particles: RingedParticles, chosen: Any, shifts: Any) -> Matches:
         """Score particles ``chosen`` (b,), moved back by ``shifts`` (b, 2) px, in every class and pose."""

@@ -42,8 +42,8 @@ class Class2dState:
         """Refuse particles of another box or pixel size."""
         if self.averages.shape[-1] != box or not np.isclose(self.sampling, pixel_size, rtol=1e-3):
             raise ValueError(
-                f"the classes so far are {self.averages.shape[-1]} px of {float(self.sampling):.4g} Å but the "
-                f"particles {box} px of {pixel_size:.4g} Å: box the particles alike or classify without a state"
+                f"the classes so far are {self.averages.shape[-1]} px of {float(self.sampling):.4g} Å, the"
+                f" particles {box} px of {pixel_size:.4g} Å: box them alike or classify without a state"
             )
 
 

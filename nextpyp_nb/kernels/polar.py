@@ -18,7 +18,7 @@ from nextpyp_nb.kernels.backend import array_module, fft_module
 
 @dataclass(frozen=True)
 class PolarGrid:
-    """Rings 1..``rings`` (frequency ring/box per px) by ``angles`` over a full turn, for ``box`` px images."""
+    """Rings 1..``rings`` (frequency ring/box per px) by ``angles`` over a full turn, for ``box`` px."""
 
     box: int
     rings: int
