@@ -1,6 +1,7 @@
 """The main job on a pretend microscope: movies, a session, and its page filling live."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from nextpyp_nb.formats.arrays import read_arrays
 from nextpyp_nb.formats.star import read_motion_star
-from nextpyp_nb.pages import write_page
+from nextpyp_nb.pages import page_templates, write_page
 from nextpyp_nb.session import Session, create_session
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.simulate import Column
@@ -117,12 +118,17 @@ def _scratch() -> Iterator[str]:
 
 
 @contextmanager
-def _child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _child(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process of our own, ended with us; a Ctrl-C in the terminal reaches us only."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=os.environ | environment,
         )
     try:
         yield process
@@ -162,9 +168,10 @@ def _page(session: Session, port: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/"
     command = [
         sys.executable, "-m", "voila", str(page), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
-        "--VoilaConfiguration.strip_sources=True",
+        "--VoilaConfiguration.strip_sources=True", "--template=nextpyp",
     ]  # fmt: skip
-    with _child(command, session.folder / "logs" / "voila.log") as server:
+    search = os.pathsep.join(filter(None, (str(page_templates()), os.environ.get("JUPYTER_PATH"))))
+    with _child(command, session.folder / "logs" / "voila.log", JUPYTER_PATH=search) as server:
         for _ in range(150):
             if server.poll() is not None:
                 raise RuntimeError(f"the page's server ended early; see {session.folder}/logs/voila.log")

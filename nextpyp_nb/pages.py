@@ -22,6 +22,11 @@ def notebook(name: str, *, machine: bool = False) -> Path:
     )
 
 
+def page_templates() -> Path:
+    """The folder that must be on JUPYTER_PATH for Voilà to know the template "nextpyp"."""
+    return notebook("session.ipynb", machine=True).parent
+
+
 def write_page(path: Path, **parameters: Any) -> Path:
     """Write the session's page with ``parameters`` filled in, for Voilà or JupyterLab."""
     filled = parameterize_notebook(load_notebook_node(str(notebook("session.ipynb"))), parameters)
