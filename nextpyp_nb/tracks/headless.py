@@ -38,34 +38,45 @@ class CellProgress:
 
 async def run_headless(
     name: str, *, root: str | None, settings: dict[str, Any], group: str | None = None, **given: Any
-) -> Session:
-    """Make the session ``name`` (or go on with it), run it until everything there is through.
+) -> tuple[Session, list[str]]:
+    """Make the session ``name`` (or go on with it, with these settings), run it until all is through.
 
-    ``given`` are data, pixel, voltage and gain; movies that failed are told by `finish`.
+    ``given`` are data, pixel, voltage and gain. What went wrong comes beside the session, for `finish`.
     """
     place = None if root is None else Path(root)
     flat = {FLAT[key]: value for key, value in given.items() if value not in (None, "")} | settings
     try:
         session = open_session(name, root=place)
+        saved = session.save_settings(session.settings.updated(flat)).wait(30)
+        if not saved.ok:
+            raise RuntimeError(saved.message)
     except FileNotFoundError:
         chosen = Settings.from_flat(flat)
         chosen.check()
         session = create_session(name, settings=chosen, root=place, group=group)
-    await run_session(session.folder, until_idle=True, progress=CellProgress(), signals=False)
-    return session
+    before = max((event.id for event in session.events(limit=1)), default=0)
+    code = await run_session(session.folder, until_idle=True, progress=CellProgress(), signals=False)
+    return session, _troubles(session, before) if code else []
 
 
-def finish(session: Session, *, export: str, filter: str | None, stack: bool) -> None:
-    """Export when asked to, then raise with the list when movies failed."""
+def finish(session: Session, troubles: list[str], *, export: str, filter: str | None, stack: bool) -> None:
+    """Export when asked to what there is, then raise with the list when something went wrong."""
     if export:
-        plan = export_plan(session, Path(export), filter=filter, stack=stack)
-        done = export_session(plan, lambda report: None)
-        display(
-            Markdown(
-                f"{done['micrographs']:,} micrographs, {done['particles']:,} particles: `{done['path']}`"
-            )
-        )
-    failed = session.failed()
-    if len(failed):
-        lines = "\n".join(f"  {row.movie}: {row.reason}" for row in failed.itertuples())
-        raise RuntimeError(f"{len(failed)} movies failed:\n{lines}")
+        try:
+            plan = export_plan(session, Path(export), filter=filter, stack=stack)
+            done = export_session(plan, lambda report: None)
+        except (ValueError, OSError) as error:
+            troubles = [*troubles, f"export: {error}"]
+        else:
+            text = f"{done['micrographs']:,} micrographs, {done['particles']:,} particles: `{done['path']}`"
+            display(Markdown(text))
+    if troubles:
+        raise RuntimeError("\n  ".join(["not everything went well:", *troubles]))
+
+
+def _troubles(session: Session, before: int) -> list[str]:
+    """Failed movies, and what stopped a track after the event numbered ``before``."""
+    events = session.events(before, limit=10_000, newest_first=False)
+    stopped = [f"{e.track}: {e.text}" for e in events if e.level == "error" and e.movie is None]
+    movies = [f"{row.movie}: {row.reason}" for row in session.failed().itertuples()]
+    return list(dict.fromkeys(stopped)) + movies
