@@ -3,17 +3,20 @@
 import argparse
 import asyncio
 import json
+import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session import (
+    Receipt,
     copy_session,
     create_session,
     delete_session,
@@ -28,12 +31,16 @@ TRACKS = ("transfer", "preprocess", "classify")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what goes wrong is one sentence on stderr and a non-zero exit."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, strays = parser.parse_known_args(arguments)
+    if strays:
+        more = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
+        parser.error(f"{strays[0]}{more} fits nowhere; a pattern such as 'DIR/*.tiff' needs its quotes")
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
+    except (ValueError, OSError, RuntimeError, KeyError, sqlite3.Error) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         sys.stderr.write(f"nextpyp-nb: {text}\n")
         return 1
@@ -143,6 +150,9 @@ def _new(options: argparse.Namespace) -> None:
     _say(f"Session {session.name} is at {session.folder}")
     if options.group and not known_group(options.group, read_site()):
         _say(f"There is no group {options.group} on this machine: only you can see and steer the session.")
+    for path in filter(None, (settings.gain.reference, settings.gain.defects)):
+        if not Path(path).is_file():
+            _say(f"There is no file {path} yet; movies fail until it is there.")
     folder = _watched(settings)
     if not folder.is_dir():
         _say(f"There is no folder {folder} yet; the session waits for it to appear.")
@@ -173,7 +183,7 @@ def _serve(options: argparse.Namespace) -> int:
     return asyncio.run(run_session(options.folder, detached=True))
 
 
-def _command(options: argparse.Namespace) -> int:
+def _command(options: argparse.Namespace) -> None:
     session = open_session(options.name, root=options.root)
     if options.action == "cancel":
         receipt = session.cancel()
@@ -181,16 +191,19 @@ def _command(options: argparse.Namespace) -> int:
         receipt = session.clear(options.track or "transfer")
     else:
         receipt = getattr(session, options.action)(options.track)
-    ack = receipt.wait(30)
-    (_say if ack.ok else sys.stderr.write)(ack.message + ("" if ack.ok else "\n"))
-    return 0 if ack.ok else 1
+    _answer(receipt)
 
 
-def _set(options: argparse.Namespace) -> int:
+def _set(options: argparse.Namespace) -> None:
     session = open_session(options.name, root=options.root)
-    ack = session.save_settings(session.settings.updated(_values(options.values))).wait(30)
+    _answer(session.save_settings(session.settings.updated(_values(options.values))))
+
+
+def _answer(receipt: Receipt) -> None:
+    ack = receipt.wait(30)
+    if not ack.ok:
+        raise RuntimeError(ack.message)
     _say(ack.message)
-    return 0 if ack.ok else 1
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -205,18 +218,13 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    table = Table("name", "group", "owner", "status", "micrographs", "created", box=None, pad_edge=False)
-    for summary in list_sessions(options.root):
-        row = (
-            summary.name,
-            summary.group,
-            summary.owner,
-            summary.runner,
-            summary.micrographs,
-            summary.created,
-        )
-        table.add_row(*(str(value if value is not None else "") for value in row))
-    Console().print(table)
+    _table(
+        ("name", "group", "owner", "status", "micrographs", "created"),
+        (
+            (found.name, found.group, found.owner, found.runner, found.micrographs, found.created)
+            for found in list_sessions(options.root)
+        ),
+    )
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -249,28 +257,40 @@ def _delete(options: argparse.Namespace) -> None:
     if confirm is None:
         session = open_session(options.name, root=options.root)
         _say(f"This deletes {session.folder} and everything in it. Movies at their source are not touched.")
-        confirm = input(f"Type {session.name} to delete it: ").strip()
+        try:
+            confirm = input(f"Type {session.name} to delete it: ").strip()
+        except EOFError:
+            raise ValueError(f"nobody is there to confirm; give --yes {session.name}") from None
     delete_session(options.name, confirm=confirm, root=options.root, raw_count=options.with_raw)
     _say(f"Session {options.name} is deleted.")
 
 
 def _settings(options: argparse.Namespace) -> None:
-    table = Table("name", "nextPYP", "default", "unit", "what", box=None, pad_edge=False)
-    for item in Settings.items():
-        default = "" if item.default is None else str(item.default)
-        table.add_row(item.key, item.alias or "", default, item.unit, item.explanation)
-    Console().print(table)
+    _table(
+        ("name", "nextPYP", "default", "unit", "what"),
+        ((item.key, item.alias, item.default, item.unit, item.explanation) for item in Settings.items()),
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from nextpyp_nb.doctor import checks
 
-    table = Table("", "what", "found", "what to do", box=None, pad_edge=False)
     results = checks(read_site())
-    for check in results:
-        table.add_row("ok" if check.ok else "!!", check.what, check.found, check.advice)
-    Console().print(table)
+    missing = {True: "–", False: "!!"}
+    _table(
+        ("", "what", "found", "what to do"),
+        (("ok" if c.ok else missing[c.optional], c.what, c.found, c.advice) for c in results),
+    )
     return 0 if all(check.ok or check.optional for check in results) else 1
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows: folded on a terminal, one line each in a pipe; None is empty."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=1000)).print(table)
 
 
 def _demo(options: argparse.Namespace) -> int:
