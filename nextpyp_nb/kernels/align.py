@@ -1,5 +1,6 @@
 """Where each frame lies against the others: leave-one-out correlation with a smooth trajectory."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -43,12 +44,13 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
     coarse, fine = (xp.asarray(_weight(shape, b)) for b in (COARSE * bfactor, bfactor))
     search = min(SEARCH_PX, min(shape) // 4)
     for _ in range(COARSE_ROUNDS):
-        offsets, height = _offsets(spectra, shape, coarse, shifts, search, group)
-        while np.mean(height > SURE) < 0.5 and 4 * group <= n:
-            group *= 2
-            offsets, height = _offsets(spectra, shape, coarse, shifts, search, group)
+        for weight, size in _attempts(coarse, fine, group, n):
+            offsets, height = _offsets(spectra, shape, weight, shifts, search, size)
+            if np.mean(height > SURE) >= 0.5:
+                break
         if not (height > SURE).any():
             return np.zeros((n, 2))
+        group = size
         shifts = _from_first(shifts + _bridged(offsets, height > SURE))
     for _ in range(FINE_ROUNDS):
         offsets, _height = _offsets(spectra, shape, fine, shifts, min(search, FINE_PX), group)
@@ -56,6 +58,16 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
         if np.abs(shifts - before).max() < TOLERANCE_PX:
             break
     return shifts
+
+
+def _attempts(coarse: Any, fine: Any, group: int, n: int) -> Iterator[tuple[Any, int]]:
+    """Weights and group sizes to look for the frames with; bare ice shows only at fine detail."""
+    while True:
+        yield coarse, group
+        yield fine, group
+        if 4 * group > n:
+            return
+        group *= 2
 
 
 def _from_first(shifts: FloatArray) -> FloatArray:
