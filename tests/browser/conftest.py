@@ -16,9 +16,9 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser; tests are skipped with a reason where there is none."""
+    """The browser, for one module: its event loop must be gone before other tests run theirs."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium")
@@ -28,7 +28,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """`nextpyp-nb demo` as a user starts it: (process, address, root of its sessions)."""
     root = tmp_path_factory.mktemp("demo")
