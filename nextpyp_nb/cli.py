@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, strays = parser.parse_known_args(arguments)
     if strays:
         more = f" and {len(strays) - 1:,} more" if len(strays) > 1 else ""
-        parser.error(f"{strays[0]}{more} fits nowhere; a pattern such as 'DIR/*.tiff' needs its quotes")
+        parser.error(f"did not expect {strays[0]}{more}; a pattern such as 'DIR/*.tiff' needs its quotes")
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
