@@ -1,5 +1,6 @@
 """What the runner does when it is told: start, stop, restart, clear, cancel, update classes, export."""
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ class Commands:
 
     async def _start(self, command: Command) -> str:
         names = self._named(command)
-        redone = self._runner.apply_settings()
+        redone = await asyncio.to_thread(self._runner.apply_settings)
         for name in names:
             self._runner.tracks[name].start()
         return f"{_listed(names)} started{_redoing(redone)}"
@@ -82,7 +83,7 @@ class Commands:
 
     async def _restart(self, command: Command) -> str:
         names = self._named(command)
-        redone = self._runner.apply_settings()
+        redone = await asyncio.to_thread(self._runner.apply_settings)
         if "transfer" in names:
             redone["retried"] += self._runner.store.retry_transfer()
         for name in names:

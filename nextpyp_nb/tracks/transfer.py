@@ -50,23 +50,28 @@ class TransferTrack(Track):
 
     async def step(self) -> float:
         """One look at the folder; whole movies set off."""
-        settings = self.live.settings
-        leave_out = {Path(p) for p in (settings.gain.reference, settings.gain.defects) if p}
+        interval = self.live.settings.transfer.scan_interval
         begin = time.monotonic()
         self._out_of_reach += 1
-        found = await asyncio.to_thread(scan, settings.raw_data.location, leave_out)
+        ids, ready, waiting = await asyncio.to_thread(self._look)
         self._out_of_reach = 0
-        self._watch(settings.raw_data.location)
-        new = self._unknown(found)
-        ids = self._identify(new)
-        ready, waiting, stuck = await asyncio.to_thread(self._settling.look, new, time.monotonic())
+        self._watch(self.live.settings.raw_data.location)
         for movie in ready:
             self._set_off(movie, ids[movie.source])
-        self._note(ids, waiting, stuck)
         self._waiting = waiting
         self._quiet = 0 if ready or waiting or self._tasks else self._quiet + 1
         # A look may cost at most a tenth of the time.
-        return max(settings.transfer.scan_interval, 10 * (time.monotonic() - begin)) if not ready else 0.5
+        return 0.5 if ready else max(interval, 10 * (time.monotonic() - begin))
+
+    def _look(self) -> tuple[dict[Path, int], list[Found], dict[Path, str]]:
+        """Ids of the movies still to be taken, those that are whole, and what the others wait for."""
+        settings = self.live.settings
+        leave_out = {Path(p) for p in (settings.gain.reference, settings.gain.defects) if p}
+        new = self._unknown(scan(settings.raw_data.location, leave_out))
+        ids = self._identify(new)
+        ready, waiting, stuck = self._settling.look(new, time.monotonic())
+        self._note(ids, waiting, stuck)
+        return ids, ready, waiting
 
     def busy(self) -> bool:
         """Whether movies are being transferred."""
