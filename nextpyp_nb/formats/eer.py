@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -28,11 +30,17 @@ def symbol_bits(tiff: Tiff, page: Page) -> tuple[int, int]:
         return 8, 4
     if page.compression == 65001:
         return 7, 4
-    run = tiff.value(page, _RUN_BITS, 7)
-    sub = tiff.value(page, _SUB_BITS_X, 1) + tiff.value(page, _SUB_BITS_Y, 1)
-    if not (4 <= run <= 16 and 0 <= sub <= 8):
-        raise BadFile(f"EER with {run}-bit runs and {sub}-bit positions")
-    return run, sub
+    run, sub = tiff.value(page, _RUN_BITS, 7), position_bits(tiff, page)
+    if not (4 <= run <= 16 and 0 <= min(sub) <= max(sub) <= 4):
+        raise BadFile(f"EER with {run}-bit runs and {sub[0]}- and {sub[1]}-bit positions")
+    return run, sum(sub)
+
+
+def position_bits(tiff: Tiff, page: Page) -> tuple[int, int]:
+    """Bits of an electron's position within its pixel, in x and y."""
+    if page.compression != 65002:
+        return 2, 2
+    return tiff.value(page, _SUB_BITS_X, 1), tiff.value(page, _SUB_BITS_Y, 1)
 
 
 def pixel_size(tiff: Tiff) -> float | None:
@@ -46,53 +54,65 @@ def pixel_size(tiff: Tiff) -> float | None:
 
 
 def read_eer(
-    path: str | os.PathLike[str], first: int, stop: int, eer_frames: int = 40, threads: int = 1
+    path: str | os.PathLike[str], bounds: Sequence[int], *, factor: int = 1, threads: int = 1
 ) -> tuple[NDArray[Any], int]:
-    """Sum raw frames by ``eer_frames`` to fractions first..stop-1, (f, y, x), and count corrupt raw frames.
+    """Sum raw frames bounds[n]..bounds[n + 1] - 1 to frame n, (f, y, x), and count corrupt raw frames.
 
-    An incomplete last group is left out; corrupt raw frames add nothing.
+    ``factor`` 1 counts electrons at the detector's pixels (4k), 2 at half pixels (8k). Corrupt raw frames
+    add nothing.
     """
     with Tiff(path) as tiff:
         pages = event_pages(tiff)
-        group = min(eer_frames, len(pages))
-        shape = (stop - first, pages[0].height, pages[0].width)
+        height, width = pages[0].height, pages[0].width
+        if factor == 2 and min(position_bits(tiff, pages[0])) < 1:
+            raise BadFile("this EER keeps no positions within a pixel: read it at 4k")
+        most = max(stop - start for start, stop in pairwise(bounds))
         # A pixel holds at most one electron of a raw frame.
-        frames = np.zeros(shape, np.uint8 if group <= 255 else np.uint16)
+        shape = (len(bounds) - 1, factor * height, factor * width)
+        frames = np.zeros(shape, np.uint8 if most <= 255 else np.uint16)
         dropped = np.zeros(len(frames), np.int64)
 
         def fraction(n: int) -> None:
-            begin = (first + n) * group
-            for page in pages[begin : begin + group]:
-                if (page.height, page.width) != shape[1:]:
+            for page in pages[bounds[n] : bounds[n + 1]]:
+                if (page.height, page.width) != (height, width):
                     raise BadFile("the raw frames of an EER differ in size")
-                dropped[n] += not _add_page(tiff, page, frames[n])
+                dropped[n] += not _add_page(tiff, page, frames[n], factor)
 
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             list(pool.map(fraction, range(len(frames))))
     return frames, int(dropped.sum())
 
 
-def _add_page(tiff: Tiff, page: Page, frame: NDArray[Any]) -> bool:
+def _add_page(tiff: Tiff, page: Page, frame: NDArray[Any], factor: int) -> bool:
     offsets, counts = tiff.strips(page)
     places = zip(offsets.tolist(), counts.tolist(), strict=True)
     strips = [tiff.read(offset, count) for offset, count in places]
     events = np.frombuffer(b"".join([*strips, _PADDING]), np.uint8)
     run_bits, sub_bits = symbol_bits(tiff, page)
-    flat = frame.reshape(-1)
     bits = 8 * (len(events) - len(_PADDING))
-    if _add_events(events, bits, run_bits, sub_bits, flat, 1) == flat.size:
+    x_bits = position_bits(tiff, page)[0] if factor == 2 else 0
+    coding = (bits, run_bits, sub_bits, x_bits)
+    if _add_events(events, *coding, frame, 1) == page.height * page.width:
         return True
-    _add_events(events, bits, run_bits, sub_bits, flat, -1)
+    _add_events(events, *coding, frame, -1)
     return False
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _add_events(
-    events: NDArray[np.uint8], bits: int, run_bits: int, sub_bits: int, counts: NDArray[Any], step: int
+    events: NDArray[np.uint8],
+    bits: int,
+    run_bits: int,
+    sub_bits: int,
+    x_bits: int,
+    frame: NDArray[Any],
+    step: int,
 ) -> int:
     """Add ``step`` at each electron; return the pixel where the stream ends (the frame's size when intact).
 
-    Bits run from the lowest up: a run of empty pixels, then a sub-pixel position unless the run is full.
+    Bits run from the lowest up: a run of empty pixels, then a position within the pixel (x below y, each
+    with its half pixel as the inverted highest bit) unless the run is full. ``x_bits`` 0 counts at whole
+    pixels.
     """
     full = (1 << run_bits) - 1
     word = np.uint64(0)
@@ -101,6 +121,10 @@ def _add_events(
     used = 0
     pixel = np.int64(0)
     last = len(events)
+    counts = frame.reshape(-1)
+    double = frame.shape[1]
+    width = double // 2
+    size = counts.size if x_bits == 0 else counts.size // 4
     while used + run_bits <= bits:
         while held <= 56 and byte < last:
             word |= np.uint64(events[byte]) << np.uint64(held)
@@ -111,11 +135,17 @@ def _add_events(
         held -= run_bits
         used += run_bits
         pixel += run
-        if pixel >= counts.size:
+        if pixel >= size:
             return int(pixel)
         if run == full:
             continue
-        counts[pixel] += step
+        if x_bits == 0:
+            counts[pixel] += step
+        else:
+            right = 1 - np.int64((word >> np.uint64(x_bits - 1)) & np.uint64(1))
+            up = 1 - np.int64((word >> np.uint64(sub_bits - 1)) & np.uint64(1))
+            row = pixel // width
+            counts[(2 * row + up) * double + 2 * (pixel - row * width) + right] += step
         pixel += 1
         word >>= np.uint64(sub_bits)
         held -= sub_bits

@@ -2,42 +2,98 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nextpyp_nb.formats import eer, ifd, mrc, tiff
 from nextpyp_nb.formats.check import BadFile, check_movie
+from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frame_doses
+from nextpyp_nb.records import Movie
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """A movie as it was read: ``frames`` (f, y, x), y up; for EER how they were made of raw frames."""
+
+    frames: NDArray[Any]
+    n_stored: int
+    fractions: Fractions | None = None
+    corrupt: int = 0
+
+    def doses(self, exposure: float) -> NDArray[np.float64]:
+        """Dose of each frame, e⁻/Å², of an ``exposure`` of so much over all that the file holds."""
+        fractions = self.fractions or equal_fractions(self.n_stored, 1)
+        return frame_doses(fractions, self.n_stored, exposure)
+
+
 def read_frames(
-    path: str | os.PathLike[str], *, first: int = 0, last: int = -1, threads: int = 1, eer_frames: int = 40
+    path: str | os.PathLike[str],
+    *,
+    first: int = 0,
+    last: int = -1,
+    threads: int = 1,
+    eer_frames: int = 40,
+    eer_reduce: int = 1,
 ) -> NDArray[Any]:
     """Read frames first..last (inclusive, negative from the end) as (f, y, x), y up.
 
-    For EER these are fractions of ``eer_frames`` raw frames each.
+    For EER these are fractions of ``eer_frames`` raw frames each, at 4k or, with ``eer_reduce`` 2, at 8k.
     """
-    if eer_frames < 1:
-        raise ValueError(f"{eer_frames} raw frames a fraction, expected 1 or more")
     movie = check_movie(path)
+    try:
+        if holds_events(path):
+            groups = equal_fractions(movie.n_frames, eer_frames)
+            start, stop = _span(first, last, len(groups))
+            bounds = groups.bounds[start : stop + 1]
+            return _read_events(path, bounds, eer_reduce, threads)[0]
+        start, stop = _span(first, last, movie.n_frames)
+        return _read_span(path, start, stop, threads)
+    except MemoryError:
+        raise _too_large(movie) from None
+
+
+def read_exposure(
+    path: str | os.PathLike[str], *, threads: int = 1, fractions: Fractions | None = None, eer_reduce: int = 1
+) -> Exposure:
+    """Read all frames of a movie; those of an EER are the ``fractions``, by default of 40 raw frames."""
+    movie = check_movie(path)
+    try:
+        if not holds_events(path):
+            frames = _read_span(path, 0, movie.n_frames, threads)
+            return Exposure(frames=frames, n_stored=movie.n_frames)
+        groups = fractions or equal_fractions(movie.n_frames, 40)
+        frames, dropped = _read_events(path, groups.bounds, eer_reduce, threads)
+        return Exposure(frames=frames, n_stored=movie.n_frames, fractions=groups, corrupt=dropped)
+    except MemoryError:
+        raise _too_large(movie) from None
+
+
+def holds_events(path: str | os.PathLike[str]) -> bool:
+    """Whether this is an EER."""
+    with Path(path).open("rb") as file:
+        if file.read(4) not in ifd.MAGIC:
+            return False
+    with ifd.Tiff(path) as container:
+        return bool(eer.event_pages(container))
+
+
+def _read_span(path: str | os.PathLike[str], start: int, stop: int, threads: int) -> NDArray[Any]:
     with Path(path).open("rb") as file:
         container: bool = file.read(4) in ifd.MAGIC
-    try:
-        if not container:
-            start, stop = _span(first, last, movie.n_frames)
-            return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop)
-        if _holds_events(path):
-            group = min(eer_frames, movie.n_frames)
-            start, stop = _span(first, last, movie.n_frames // group)
-            return _read_events(path, start, stop, group, threads)
-        start, stop = _span(first, last, movie.n_frames)
+    if container:
         return tiff.read_tiff(path, start, stop, threads)
-    except MemoryError:
-        size = f"{movie.n_frames} frames of {movie.height} x {movie.width} px"
-        raise BadFile(f"{size} do not fit into memory") from None
+    return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop)
+
+
+def _too_large(movie: Movie) -> BadFile:
+    return BadFile(f"{movie.n_frames} frames of {movie.height} x {movie.width} px do not fit into memory")
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -49,21 +105,18 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     return image
 
 
-def _holds_events(path: str | os.PathLike[str]) -> bool:
-    with ifd.Tiff(path) as file:
-        return bool(eer.event_pages(file))
-
-
 def _read_events(
-    path: str | os.PathLike[str], first: int, stop: int, group: int, threads: int
-) -> NDArray[Any]:
-    frames, dropped = eer.read_eer(path, first, stop, group, threads)
-    raw = len(frames) * group
+    path: str | os.PathLike[str], bounds: Sequence[int], factor: int, threads: int
+) -> tuple[NDArray[Any], int]:
+    if factor not in (1, 2):
+        raise ValueError(f"EER at {factor} times the detector's pixels, expected 1 (4k) or 2 (8k)")
+    frames, dropped = eer.read_eer(path, bounds, factor=factor, threads=threads)
+    raw = bounds[-1] - bounds[0]
     if dropped * 2 > raw:
         raise BadFile(f"{dropped} of {raw} raw EER frames are corrupt")
     if dropped:
         _log.warning("%s: %d of %d raw frames are corrupt and were left out", path, dropped, raw)
-    return frames
+    return frames, dropped
 
 
 def _span(first: int, last: int, n: int) -> tuple[int, int]:

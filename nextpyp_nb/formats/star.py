@@ -150,6 +150,7 @@ def write_motion_star(
     initial_dose: float = 0.0,
     first_frame: int = 1,
     eer_frames: int | None = None,
+    eer_upsampling: int = 1,
 ) -> None:
     """Write RELION's per-movie motion STAR; the motion begins at the movie's ``first_frame`` (from 1)."""
     frames = np.arange(len(motion.shifts)) + first_frame
@@ -165,7 +166,7 @@ def write_motion_star(
         "rlnMicrographPreExposure": initial_dose,
         "rlnVoltage": voltage,
         "rlnMicrographStartFrame": first_frame,
-        "rlnEERUpsampling": None if eer_frames is None else 1,
+        "rlnEERUpsampling": None if eer_frames is None else eer_upsampling,
         "rlnEERGrouping": eer_frames,
         "rlnMotionModelVersion": int(motion.local is not None),
     }

@@ -40,7 +40,7 @@ def correct_motion(  # noqa: PLR0913
     defects: Any = None,
     pixel_size: float,
     voltage: float,
-    dose_per_frame: float | None,
+    dose_per_frame: float | FloatArray | None,
     initial_dose: float = 0.0,
     method: str = "whole-frame",
     first_frame: int = 0,
@@ -55,8 +55,10 @@ def correct_motion(  # noqa: PLR0913
     """Align raw frames as a whole and sum them: (frame, y, x) counts, y up -> two (y, x) images.
 
     ``gain`` multiplies and is 0 where dead, ``defects`` is True where bad, ``pixel_size`` Å, ``voltage`` kV,
-    doses e⁻/Å², ``bfactor`` px². The motion found is that of the specimen: frames are sampled at +shift.
+    doses e⁻/Å² (one, or one for each frame of the movie), ``bfactor`` px². The motion found is that of the
+    specimen: frames are sampled at +shift.
     """
+    doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
     bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
     shifts: FloatArray = np.zeros((len(frames), 2))
@@ -66,8 +68,8 @@ def correct_motion(  # noqa: PLR0913
         shifts = bin_ * align_frames(small, bfactor=bfactor / bin_**2, group=group)
     elif method != "none":
         raise ValueError(f"alignment method is {method!r}, expected 'whole-frame' or 'none'")
-    dose = dose_per_frame or 0.0
-    exposures = initial_dose + dose * (first_frame + 1 + np.arange(len(frames)))
+    exposures = (initial_dose + np.cumsum(doses))[first_frame : first_frame + len(frames)]
+    dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
     average, weighted = _sums(
         _corrected(frames, gain, bad),

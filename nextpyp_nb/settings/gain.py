@@ -20,10 +20,11 @@ class GainReference(Section):
         False, "Flip left-right", "Mirror the reference in x.", alias="gain_fliph"
     )
     flip_vertical: bool = setting(False, "Flip upside-down", "Mirror the reference in y.", alias="gain_flipv")
-    operation: Literal["multiply", "divide"] = setting(
-        "multiply",
+    operation: Literal["auto", "multiply", "divide"] = setting(
+        "auto",
         "Operation",
-        "Whether frames are multiplied by the reference or divided by it.",
+        "Whether frames are multiplied by the reference or divided by it; auto divides EER movies by any "
+        "reference but a .gain, and multiplies others.",
         advanced=True,
     )
     defects: str = setting(

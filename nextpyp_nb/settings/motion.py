@@ -44,6 +44,22 @@ class FrameAlignment(Section):
         40, "EER frames per fraction", "Raw detector frames summed into one movie frame.",
         alias="movie_eer_frames", advanced=True, ge=1, le=10000,
     )  # fmt: skip
+    eer_dose: float = setting(
+        0.0, "EER dose per fraction",
+        "Choose the frames per fraction so that each comes closest to this dose (needs the dose of the "
+        "exposure); 0 uses EER frames per fraction.",
+        unit="e⁻/Å²", advanced=True, ge=0, le=100,
+    )  # fmt: skip
+    eer_fractions: str = setting(
+        "", "EER fraction table",
+        "File of lines 'raw frames, raw frames per fraction, dose per raw frame', as MotionCor takes it; "
+        "used instead of both.",
+        path="file", advanced=True,
+    )  # fmt: skip
+    eer_reduce: int = setting(
+        1, "EER size", "1 = 4k, 2 = 8k: the pixel size to give is then that of 8k, half of the detector's.",
+        alias="movie_eer_reduce", advanced=True, ge=1, le=2,
+    )  # fmt: skip
     half_precision: bool = setting(
         True, "16-bit averages", "Write micrographs as float16: half the disk.",
         alias="movie_depth", advanced=True,

@@ -12,7 +12,8 @@ import scipy.fft
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.check import check_movie
-from nextpyp_nb.formats.frames import read_frames
+from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
+from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
 from nextpyp_nb.formats.gain import read_defects, read_gain
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.pictures import write_jpeg
@@ -30,6 +31,7 @@ from nextpyp_nb.settings import Settings
 
 Report = Callable[[dict[str, Any]], None]
 STAGES = ("motion", "ctf", "picking")
+EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
 
 def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -76,11 +78,10 @@ def _timed(stage: str, report: Report, step: Callable[..., dict[str, Any]], *arg
 
 def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, Any]) -> dict[str, Any]:
     scope, align = settings.microscope, settings.motion
-    movie = check_movie(path)
-    options = align.model_dump(exclude={"eer_frames", "half_precision"})
-    frames = read_frames(path, threads=max(1, int(payload.get("threads", 1))), eer_frames=align.eer_frames)
-    shape = frames.shape[1:]
-    gain, defects = _gain(settings, shape)
+    exposure = _read(path, settings, payload)
+    options = align.model_dump(exclude={*EER_OPTIONS, "half_precision"})
+    frames, doses = exposure.frames, exposure.doses(scope.dose)
+    gain, defects = _gain(settings, frames.shape[1:], exposure.fractions is not None)
     device = payload.get("device")
     corrected = correct_motion(
         to_device(frames, device),
@@ -88,7 +89,7 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
         defects=None if defects is None else to_device(defects, device),
         pixel_size=scope.pixel_size,
         voltage=scope.voltage,
-        dose_per_frame=scope.dose / len(frames),
+        dose_per_frame=doses,
         initial_dose=scope.initial_dose,
         binning=settings.raw_data.binning,
         hot_pixels=settings.gain.hot_pixels,
@@ -100,6 +101,8 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
         places("motion"), motion, movie_name=path.name,
         gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
         voltage=scope.voltage, initial_dose=scope.initial_dose,
+        eer_frames=exposure.fractions.constant if exposure.fractions else None,
+        eer_upsampling=align.eer_reduce,
     )  # fmt: skip
     write_arrays(
         places("trajectory"),
@@ -111,12 +114,27 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
     )
     average = to_numpy(corrected.average)
     return {
-        "n_frames": movie.n_frames if movie.n_frames == len(frames) else len(frames),
+        "n_frames": len(frames),
+        "corrupt_frames": exposure.corrupt,
         "height": average.shape[0],
         "width": average.shape[1],
         "pixel_size": scope.pixel_size * settings.raw_data.binning,
         "dose_per_frame": motion.dose_per_frame,
     }
+
+
+def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
+    align = settings.motion
+    fractions: Fractions | None = None
+    if holds_events(path):
+        n_raw, group = check_movie(path).n_frames, align.eer_frames
+        if align.eer_dose > 0:
+            group = frames_per_dose(n_raw, settings.microscope.dose, align.eer_dose)
+        fractions = equal_fractions(n_raw, group)
+        if align.eer_fractions:
+            fractions = read_fractions(align.eer_fractions, n_raw)
+    threads = max(1, int(payload.get("threads", 1)))
+    return read_exposure(path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce)
 
 
 def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
@@ -132,7 +150,7 @@ def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
     write_jpeg(places("thumb"), preview(sign * to_numpy(shown), max_side=256))
 
 
-def _gain(settings: Settings, shape: tuple[int, int]) -> tuple[Any, Any]:
+def _gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:
     chosen = settings.gain
     gain = None
     if chosen.reference:
@@ -144,10 +162,17 @@ def _gain(settings: Settings, shape: tuple[int, int]) -> tuple[Any, Any]:
         turned = shape if chosen.rotation % 2 == 0 else shape[::-1]
         gain = _oriented_gain(
             path, path.stat().st_mtime_ns, turned, chosen.rotation, chosen.flip_horizontal,
-            chosen.flip_vertical, chosen.operation,
+            chosen.flip_vertical, _operation(chosen.operation, path, events),
         )  # fmt: skip
     defects = read_defects(Path(chosen.defects), shape) if chosen.defects else None
     return gain, defects
+
+
+def _operation(chosen: str, path: Path, events: bool) -> str:
+    # A .gain multiplies electrons; any other reference of an EER holds the response itself.
+    if chosen != "auto":
+        return chosen
+    return "divide" if events and path.suffix.lower() != ".gain" else "multiply"
 
 
 @lru_cache(maxsize=2)

@@ -1,11 +1,15 @@
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
+import tifffile
 
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
 from nextpyp_nb.formats.eer import read_eer
-from nextpyp_nb.formats.frames import read_frames
+from nextpyp_nb.formats.fractions import equal_fractions, frame_doses, frames_per_dose, read_fractions
+from nextpyp_nb.formats.frames import read_exposure, read_frames
 
 BITS = {65000: (8, 4), 65001: (7, 4), 65002: (6, 2)}
 
@@ -93,7 +97,7 @@ def test_corrupt_raw_frames_are_left_out_and_counted(tmp_path, rng, raw):
     payloads[3] = payloads[3][: len(payloads[3]) // 2]
     payloads[7] = payloads[7][:-3] + b"\xff\xff\xff"
     write_eer(path, payloads, raw.shape[1:], 65001, True)
-    frames, dropped = read_eer(path, 0, 1, 12)
+    frames, dropped = read_eer(path, (0, 12))
     kept = [n for n in range(12) if n not in (3, 7)]
     assert dropped == 2
     np.testing.assert_array_equal(frames[0], raw[kept].sum(0))
@@ -135,3 +139,82 @@ def test_shared_file(shared):
     assert frames.sum() == 3_478_787
     quarters = frames[0].reshape(2, 2048, 2, 2048).sum((1, 3), dtype=np.int64)
     assert quarters.argmax() == 0
+
+
+def test_eight_k_places_electrons_at_half_pixels(tmp_path, rng, raw):
+    path = tmp_path / "movie.eer"
+    for coding in BITS:
+        write_eer(path, [encode(frame, *BITS[coding], rng) for frame in raw], raw.shape[1:], coding, True)
+        large = read_frames(path, eer_frames=4, eer_reduce=2, threads=2)
+        assert large.shape == (3, 100, 140)
+        pixels = large.reshape(3, 50, 2, 70, 2)
+        np.testing.assert_array_equal(pixels.sum((2, 4)), read_frames(path, eer_frames=4))
+        assert (pixels.sum((0, 1, 3)) > 60).all()  # of some 840 electrons, a quarter at each half pixel
+    with pytest.raises(ValueError, match="3 times"):
+        read_frames(path, eer_reduce=3)
+
+
+def test_the_highest_bit_of_a_position_is_inverted(tmp_path):
+    """One electron at pixel (0, 0) with each symbol: bits 1 and 3 choose left or right, low or high."""
+    path = tmp_path / "movie.eer"
+    for symbol in range(16):
+        bits = [0] * 7 + [symbol >> n & 1 for n in range(4)] + [3 >> n & 1 for n in range(7)]
+        payload = np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+        write_eer(path, [payload], (2, 2), 65001, True)
+        frame = read_frames(path, eer_reduce=2)[0]
+        assert np.argwhere(frame).tolist() == [[1 - (symbol >> 3), 1 - (symbol >> 1 & 1)]]
+
+
+@pytest.mark.relion
+@pytest.mark.parametrize(("upsampling", "group"), [(1, 4), (2, 5)])
+def test_renders_what_relion_renders(tmp_path, shared, upsampling, group):
+    program = shutil.which("relion_convert_to_tiff")
+    if program is None:
+        pytest.skip("relion_convert_to_tiff is not installed")
+    (tmp_path / "a.eer").symlink_to(shared / "eer" / "eer_0001.eer")
+    options = ["--eer_grouping", str(group), "--eer_upsampling", str(upsampling)]
+    command = [program, "--i", "a.eer", "--o", "out/", *options]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    ours = read_frames(tmp_path / "a.eer", eer_frames=group, eer_reduce=upsampling, threads=2)
+    theirs = tifffile.imread(tmp_path / "out" / "a.tif")
+    # RELION keeps an EER's rows in their order and turns TIFF pages upside down, on writing too.
+    assert ours.shape == theirs.shape
+    assert (ours == theirs[:, ::-1]).all()
+
+
+def test_fractions_by_dose_and_by_table(tmp_path):
+    assert frames_per_dose(1000, 40.0, 1.0) == 25
+    assert frames_per_dose(1000, 40.0, 0.01) == 1
+    assert frames_per_dose(10, 40.0, 90.0) == 10
+    with pytest.raises(ValueError, match="need the dose of the exposure"):
+        frames_per_dose(1000, 0.0, 1.0)
+    table = tmp_path / "fractions.txt"
+    table.write_text("# early frames finer\n20 5 0.1\n\n60 30 0.05\n")
+    read = read_fractions(table, 90)
+    assert read.bounds == (0, 5, 10, 15, 20, 50, 80)
+    assert read.doses == pytest.approx((0.5, 0.5, 0.5, 0.5, 1.5, 1.5))
+    assert read.constant is None
+    assert read_fractions(table, 79).bounds == (0, 5, 10, 15, 20, 50)
+    assert read_fractions(table, 12).bounds == (0, 5, 10)
+    table.write_text("40 10 0")
+    assert read_fractions(table, 40).constant == 10
+    assert frame_doses(read_fractions(table, 50), 50, 25.0).tolist() == [5.0] * 4
+
+
+@pytest.mark.parametrize(
+    "line", ["20 5", "20 5 x", "20 6 0.1", "0 0 0", "5 10 1", "20 5 nan", "", "40 40 0.1"]
+)
+def test_other_tables_are_refused(tmp_path, line):
+    (tmp_path / "t.txt").write_text(line)
+    with pytest.raises(BadFile, match=r"expected|makes no fraction"):
+        read_fractions(tmp_path / "t.txt", 30)
+
+
+def test_the_exposure_counts_corrupt_frames_and_shares_its_dose(tmp_path, rng, raw):
+    path = tmp_path / "movie.eer"
+    payloads = [encode(frame, 7, 4, rng) for frame in raw]
+    payloads[9] = payloads[9][:-3] + b"\xff\xff\xff"
+    write_eer(path, payloads, raw.shape[1:], 65001, True)
+    read = read_exposure(path, fractions=equal_fractions(12, 5))
+    assert (read.corrupt, read.n_stored, len(read.frames)) == (1, 12, 2)
+    assert read.doses(24.0).tolist() == [10.0, 10.0]

@@ -130,6 +130,19 @@ def test_without_a_dose_nothing_is_weighted(dose):
     assert motion.correct_motion(movie(np.zeros((4, 2))), **known).weighted is None
 
 
+def test_frames_may_differ_in_dose():
+    fine = movie(np.zeros((6, 2)))
+    known = KNOWN | {"method": "none", "hot_pixels": False, "last_frame": 4}
+    doses = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 9.0])
+    uneven = motion.correct_motion(fine, **known | {"dose_per_frame": doses})
+    even = motion.correct_motion(fine, **known)
+    np.testing.assert_array_equal(uneven.weighted, even.weighted)
+    doses[0] = 8.0
+    late = motion.correct_motion(fine, **known | {"dose_per_frame": doses, "first_frame": 1})
+    later = motion.correct_motion(fine, **known | {"initial_dose": 6.0, "first_frame": 1})
+    np.testing.assert_allclose(late.weighted, later.weighted, atol=1e-5)
+
+
 def test_gain_and_defects_leave_no_trace():
     factor = np.random.default_rng(4).normal(1, 0.1, SHAPE).astype(np.float32)
     factor[:, 77] = 0
