@@ -1,5 +1,6 @@
 """The one connection that writes: transactions, fencing, and events."""
 
+import errno
 import json
 import sqlite3
 import threading
@@ -51,10 +52,12 @@ class Database:
                 yield
                 self._run("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 # SQLite has rolled back by itself after some errors, such as a full disk.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise self.said(error) from error
                 raise
             finally:
                 self._depth = 0
@@ -75,6 +78,12 @@ class Database:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def said(self, error: sqlite3.OperationalError) -> Exception:
+        """SQLite's error, or the operating system's where the disk is full."""
+        if "full" in str(error):
+            return OSError(errno.ENOSPC, "the disk is full", str(self.path))
+        return error
 
     def log(
         self, code: str, text: str, *, track: str | None = None, movie: str | None = None, level: str = "info"

@@ -1,6 +1,7 @@
 """The rest of what is written down: lease, settings revisions, tracks, commands, exports, filters."""
 
 import json
+import sqlite3
 import time
 from typing import Any
 
@@ -33,9 +34,12 @@ class Ledger(Database):
         """Say that the runner is alive; refused when another took over. Panels are not woken by it."""
         with self._lock:
             if self._depth == 0:
-                changed = self._run(
-                    "UPDATE lease SET beat = ? WHERE epoch = ?", time.time(), self.epoch
-                ).rowcount
+                try:
+                    changed = self._run(
+                        "UPDATE lease SET beat = ? WHERE epoch = ?", time.time(), self.epoch
+                    ).rowcount
+                except sqlite3.OperationalError as error:
+                    raise self.said(error) from error
                 if not changed:
                     self._refuse_older_epoch()
 

@@ -127,10 +127,14 @@ class Movies(Database):
                 movie, movie, movie,
             ).rowcount  # fmt: skip
 
-    def release_transfers(self) -> int:
-        """Runner start: what was on its way is looked at anew."""
+    def release_transfers(self, movie_ids: Sequence[int]) -> None:
+        """What was on its way is looked at anew, without blame."""
         with self.transaction():
-            return self._run("UPDATE movie SET state = 'found' WHERE state = 'transferring'").rowcount
+            self._run_many(
+                "UPDATE movie SET state = 'found', attempts = MAX(attempts - 1, 0)"
+                " WHERE state = 'transferring' AND id = ?",
+                [(movie_id,) for movie_id in movie_ids],
+            )
 
     def clear_transfer(self) -> int:
         """Forget movies that are not transferred; a transferred movie is never dropped. Returns how many."""

@@ -8,6 +8,7 @@ Movies (movies.py)
     movie_settling({id: reason}); movie_states({id: state}, {id: reason}); movie_transferring(id, operation)
     movie_done(id, path=, size=, hash=, mtime_ns=, inode=, operation=, optics_group=, acquisition=)
     movie_failed(id, reason, state="failed"); movie_acquisition(id, acquisition, optics_group)
+    release_transfers(ids)
     retry_transfer(movie=None) -> n; clear_transfer() -> n; exclude(name, excluded); ignore(name)
     movies(*states) -> rows; movie(id or name) -> row; movie_names() -> set
     sources() -> {source: (id, state)}

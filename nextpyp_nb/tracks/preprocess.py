@@ -1,11 +1,12 @@
 """Pre-processing: claim the newest movies, let workers process them, commit what comes back."""
 
+import errno
 import time
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
 from nextpyp_nb.session.tasks import ClaimedTask
-from nextpyp_nb.tracks.track import Live, Track
+from nextpyp_nb.tracks.track import Live, Track, explain
 
 FUNCTION = "nextpyp_nb.tracks.process_movie:process_movie"
 WORDS = {"motion": "aligning", "ctf": "fitting the CTF of", "picking": "picking"}
@@ -68,21 +69,30 @@ class PreprocessTrack(Track):
         if isinstance(outcome, Progress):
             self._stage[task.id] = outcome.report.get("stage", "")
             return
-        claimed = self._running.pop(task.id, None)
-        self._stage.pop(task.id, None)
+        claimed = self._running.get(task.id)
         if claimed is None:
             return
-        log, store = self.live.logs[self.name], self.live.store
         if isinstance(outcome, Done):
-            store.commit_micrograph(claimed, outcome.result)
-            log.info("done", extra={"movie": claimed.name})
+            self.live.store.commit_micrograph(claimed, outcome.result)
+            self.live.logs[self.name].info("done", extra={"movie": claimed.name})
             self.live.wake("classify")
         else:
-            kind = outcome.kind if isinstance(outcome, Failed) else "killed"
-            trace = outcome.traceback if isinstance(outcome, Failed) else None
-            state = store.task_failed(claimed, kind, outcome.reason, trace)
-            log.error(f"{outcome.reason} ({state})\n{trace or ''}".strip(), extra={"movie": claimed.name})
+            self._take_failure(claimed, outcome)
+        self._running.pop(task.id, None)
+        self._stage.pop(task.id, None)
         self._wake.set()
+
+    def _take_failure(self, claimed: ClaimedTask, outcome: Failed | Killed) -> None:
+        kind = outcome.kind if isinstance(outcome, Failed) else "killed"
+        trace = outcome.traceback if isinstance(outcome, Failed) else ""
+        if f"[Errno {errno.ENOSPC}]" in trace:
+            # Not the movie's fault: it waits until there is room.
+            self.full, self.trouble = True, explain(OSError(errno.ENOSPC, "", str(self.live.folder)))
+            self.live.store.release_tasks([claimed])
+            return
+        state = self.live.store.task_failed(claimed, kind, outcome.reason, trace)
+        text = f"{outcome.reason} ({state})\n{trace}".strip()
+        self.live.logs[self.name].error(text, extra={"movie": claimed.name})
 
     async def drop_all(self) -> None:
         """Cancel what is in flight and give it back, as if it had not been claimed."""

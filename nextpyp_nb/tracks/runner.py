@@ -22,7 +22,7 @@ from nextpyp_nb.tracks.classify import ClassifyTrack
 from nextpyp_nb.tracks.commands import Commands
 from nextpyp_nb.tracks.logbook import Logbook
 from nextpyp_nb.tracks.preprocess import PreprocessTrack
-from nextpyp_nb.tracks.track import Live, Track
+from nextpyp_nb.tracks.track import Live, Track, is_full
 from nextpyp_nb.tracks.transfer import TransferTrack
 
 LINGER = 3.0
@@ -113,7 +113,8 @@ class Runner:
 
     async def _heartbeat(self) -> None:
         while True:
-            self.lease.beat()
+            with contextlib.suppress(OSError):
+                self.lease.beat()
             await asyncio.sleep(1)
 
     async def _obey(self) -> None:
@@ -127,7 +128,15 @@ class Runner:
 
     async def _listen(self, engine: Slots, track: Any) -> None:
         async for task, outcome in engine.events():
-            self._take(track, task, outcome)
+            while True:
+                try:
+                    self._take(track, task, outcome)
+                    break
+                except OSError as error:
+                    if not is_full(error):
+                        raise
+                    # The result waits in memory until the disk takes it.
+                    await asyncio.sleep(5)
 
     def _take(self, track: Any, task: Task, outcome: Any) -> None:
         if not self.commands.take(task, outcome):

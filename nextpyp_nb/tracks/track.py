@@ -2,12 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.logbook import Logbook
+
+# Free bytes that end the wait of a full disk: well above what one movie takes, so that it does not flutter.
+ROOM = 1 << 30
 
 
 @dataclass(slots=True)
@@ -37,6 +43,7 @@ class Track:
         self.live = live
         self.wanted = False
         self.trouble = ""
+        self.full = False
         self.stopping = False
         self._wake = live.woken.setdefault(self.name, asyncio.Event())
 
@@ -83,24 +90,35 @@ class Track:
     async def run(self) -> None:
         """Go on for the life of the runner."""
         while True:
-            wait = 1.0
-            if self.wanted:
-                wait = await self._guarded_step()
-            elif self.stopping and not self.busy():
-                self.stopping = False
-                self.log("info", "stopped", "stopped; everything in flight is finished")
-            self._publish()
+            try:
+                wait = await self._turn()
+            except OSError as error:
+                # Not even the session's own disk takes a word: wait for room, nothing is dropped.
+                self.trouble, self.full, wait = explain(error), is_full(error), 5.0
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait)
             self._wake.clear()
 
+    async def _turn(self) -> float:
+        wait = 1.0
+        if self.wanted:
+            wait = await self._guarded_step()
+        elif self.stopping and not self.busy():
+            self.stopping = False
+            self.log("info", "stopped", "stopped; everything in flight is finished")
+        self._publish()
+        return wait
+
     async def _guarded_step(self) -> float:
         """An error in a step is said and tried again; it ends neither this track nor the others."""
         try:
+            if self.full:
+                await asyncio.to_thread(room_for, self.live.folder, ROOM)
+                self.full = False
             wait = await self.step()
         except OSError as error:
             said = self.trouble
-            self.trouble = explain(error)
+            self.trouble, self.full = explain(error), is_full(error)
             if said != self.trouble:
                 self.log("error", "trouble", self.trouble)
             return 5.0
@@ -123,10 +141,29 @@ class Track:
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def room_for(folder: Path, size: int) -> None:
+    """Raise the error of a full disk unless ``size`` bytes are free in ``folder`` and it takes a file."""
+    probe = folder / ".room.part"
+    try:
+        with probe.open("wb") as out:
+            out.write(bytes(1 << 20))
+            out.flush()
+            os.fsync(out.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+
 def explain(error: OSError) -> str:
     """A sentence for the errors people meet."""
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == 28:
+    if is_full(error):
         return f"the disk is full{where}; free some space, the session goes on by itself"
     if error.errno == 13:
         return f"no permission{where}; ask for access, the session goes on by itself"

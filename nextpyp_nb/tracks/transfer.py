@@ -11,7 +11,7 @@ from watchdog.observers import Observer
 
 from nextpyp_nb.tracks.copying import Conflict, release, transfer_movie
 from nextpyp_nb.tracks.finding import Found, Settling, scan, unique_name, watched_folder
-from nextpyp_nb.tracks.track import Live, Track, explain
+from nextpyp_nb.tracks.track import Live, Track, explain, is_full
 
 IN_FLIGHT = 2
 QUIET_LOOKS = 3
@@ -169,7 +169,13 @@ class TransferTrack(Track):
         except Conflict as error:
             store.movie_failed(movie_id, str(error), state="conflict")
         except OSError as error:
-            store.movie_failed(movie_id, explain(error), state="failed")
+            if is_full(error):
+                # Not the movie's fault: it waits as it was found.
+                self.full, self.trouble = True, explain(error)
+                with contextlib.suppress(OSError):
+                    store.release_transfers([movie_id])
+            else:
+                store.movie_failed(movie_id, explain(error), state="failed")
         finally:
             self._settling.forget(movie.source)
             self._moving.pop(movie.source, None)

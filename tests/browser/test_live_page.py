@@ -28,6 +28,8 @@ def state(page, track):
 
 
 def press(page, track, button):
+    # A page in the background draws no frames, and the browser waits for one before it clicks.
+    page.bring_to_front()
     page.locator(f".nb-track-{track} .nb-{button}").click()
 
 

@@ -92,7 +92,6 @@ def test_equal_names_in_two_folders_are_two_micrographs(session, microscope, tmp
     assert abs(defocus.iloc[0] - defocus.iloc[1]) > 100
 
 
-@pytest.mark.xfail(strict=True, reason="a full disk uses up the attempts of every movie that it meets")
 def test_a_full_disk_pauses_the_transfer_and_then_goes_on(session, microscope, monkeypatch):
     change(session, transfer__operation="copy", picking__method="none")
     full, tried, sync = True, 0, os.fsync
