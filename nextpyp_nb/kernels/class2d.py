@@ -19,13 +19,13 @@ from nextpyp_nb.kernels.class2d_passes import Pass, Passes
 from nextpyp_nb.kernels.class2d_quality import judge
 from nextpyp_nb.kernels.class2d_search import SearchPlan, shift_steps
 from nextpyp_nb.kernels.class2d_state import Class2dRound, Class2dState
-from nextpyp_nb.kernels.polar import PolarGrid, half_turn, harmonics
+from nextpyp_nb.kernels.polar import PolarGrid, half_turn, harmonics, radial_window
 from nextpyp_nb.records import Ctf, FloatArray
 
 __all__ = ["Class2dRound", "Class2dState", "classify"]
 
 LEAST_PER_CLASS = 10
-PARTICLES_PER_CLASS = 60
+PARTICLES_PER_CLASS = 30
 COARSE = 15.0
 
 
@@ -41,14 +41,14 @@ def classify(
     min_resolution: float = 100.0,
     max_resolution: float = 8.0,
     passes: int | None = None,
-    choices: float = 5.0,
+    choices: float = 6.0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Class2dRound:
     """Sort particles into at most ``classes`` 2D classes and average each.
 
     ``images`` (n, box, box) float32, protein bright, background mean 0 and sd 1; ``ctfs`` one a particle;
     ``pixel_size`` Å, ``diameter`` Å of the particle. Rings between ``min_resolution`` and
-    ``max_resolution`` Å are compared. The first ``passes`` (50, or 12 with a ``state``) anneal: particles
+    ``max_resolution`` Å are compared. The first ``passes`` (80, or 30 with a ``state``) anneal: particles
     choose among ``choices`` classes, falling to 1. Signs: see ``Class2dRound``.
     """
     _check(images, ctfs, classes, diameter)
@@ -63,7 +63,7 @@ def classify(
     fresh = state is None
     plan = _schedule(
         n, classes, grid, pixel_size, reach,
-        annealing=passes if passes is not None else (50 if fresh else 12), choices=choices if fresh else 2.0,
+        annealing=passes if passes is not None else (80 if fresh else 30), choices=choices if fresh else 3.0,
     )  # fmt: skip
     report = _Report(progress, n + sum(min(step.share, n) for step in plan))
     particles = ring_particles(
@@ -98,36 +98,21 @@ def _schedule(
 ) -> list[Pass]:
     """Annealing on a share of the particles at low resolution, then everyone at full resolution."""
     rings = min(grid.rings, int(grid.box * pixel_size / COARSE))
-    coarse = 2 * round(np.pi * rings * 0.8)
+    turns = 2 * round(np.pi * rings * 0.8)
     step = 2.0 * max(1.0, reach / 8)
     share = min(n, max(1000, PARTICLES_PER_CLASS * classes))
+    hot = SearchPlan(rings, turns, shift_steps(2 * step, step))
+    wide = SearchPlan(rings, turns, shift_steps(min(reach, 3 * step), step))
+    near = SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0))
+    fine = SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5))
     plans = []
     for i in range(annealing):
-        cooling = max(0.0, 1 - i / max(annealing - 3, 1))
-        steps = shift_steps(2 * step, step) if i < annealing - 2 else shift_steps(2.0, 1.0)
-        plans.append(
-            Pass(
-                SearchPlan(rings, coarse, steps),
-                1 + (choices - 1) * cooling,
-                share,
-                i % 5 == 4,
-                "finding classes",
-            )
-        )
-    everyone = [
-        Pass(
-            SearchPlan(rings, coarse, shift_steps(min(reach, 3 * step), step)),
-            1.0,
-            n,
-            False,
-            "sorting everyone",
-        ),
-        Pass(SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0)), 1.0, n, True, "refining"),
-        Pass(SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0)), 1.0, n, True, "refining"),
-        Pass(SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5)), 1.0, n, False, "refining"),
-        Pass(SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5)), 1.0, n, False, "refining"),
-    ]
-    return plans + everyone
+        hesitate = 1 + (choices - 1) * max(0.0, 1 - i / max(annealing - 3, 1))
+        # While particles still hop between classes their shifts would wander off with them.
+        plans.append(Pass(hot, hesitate, share, hesitate < 1.5, i % 5 == 4, "finding classes"))
+    everyone = ((wide, False, "sorting all"), (near, True, "refining"), (near, True, "refining"))
+    plans += [Pass(plan, 1.0, n, True, recentre, name) for plan, recentre, name in everyone]
+    return plans + [Pass(fine, 1.0, n, True, False, "refining")] * 2
 
 
 def _begin(
@@ -161,7 +146,7 @@ def _begin(
     work.references[:old] = harmonics(ring_images(xp.asarray(state.averages), grid))
     if len(state.noise) == grid.rings:
         work.noise = xp.asarray(state.noise)
-    poor = np.flatnonzero(state.count < 0.1 * state.count.sum() / old)
+    poor = np.flatnonzero(state.count < 0.25 * state.count.sum() / old)
     work.seed(np.concatenate([poor, np.arange(old, classes)]).astype(np.intp), everyone)
     return work
 
@@ -169,7 +154,7 @@ def _begin(
 def _finish(work: Passes, pixel_size: float, rounds: int) -> Class2dRound:
     """The round as host arrays."""
     grid = work.particles.grid
-    averages = to_numpy(grid.image(half_turn(work.references, grid.angles)))
+    averages = _on_flat_ground(to_numpy(grid.image(half_turn(work.references, grid.angles))), work.radius)
     records = judge(work.sums, averages, grid=grid, pixel_size=pixel_size, radius=work.radius)
     state = Class2dState(
         averages=averages,
@@ -181,6 +166,16 @@ def _finish(work: Passes, pixel_size: float, rounds: int) -> Class2dRound:
     return Class2dRound(
         averages, work.number + 1, work.rotation, work.shift, work.probability, records, state
     )
+
+
+def _on_flat_ground(averages: FloatArray, radius: float) -> FloatArray:
+    """Averages whose rim is level 0 inside a soft mask of ``radius`` px: rings say nothing of the mean."""
+    box = averages.shape[-1]
+    axis = np.arange(box) - box // 2
+    r = np.hypot(axis[:, None], axis[None, :])
+    window = np.interp(r, 0.5 * np.arange(1, box + 1), radial_window(radius, 0.05 * box, box))
+    rim = averages[:, np.abs(r - 0.95 * radius) <= 0.05 * radius]
+    return np.asarray((averages - np.median(rim, axis=1)[:, None, None]) * window, np.float32)
 
 
 class _Report:

@@ -29,11 +29,15 @@ IntArray = np.ndarray[Any, np.dtype[np.intp]]
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass: its search, between how many classes particles hesitate, how many particles take part."""
+    """One pass: its search, between how many classes particles hesitate, how many particles take part.
+
+    ``follow`` searches the next pass around the shifts found; ``recentre`` moves references to their mass.
+    """
 
     plan: SearchPlan
     choices: float
     share: int
+    follow: bool
     recentre: bool
     name: str
 
@@ -66,6 +70,8 @@ class Passes:
 
     def seed(self, classes: IntArray, among: IntArray) -> None:
         """Give ``classes`` new references, one particle of ``among`` each."""
+        if len(classes) == 0:
+            return
         chosen = self.rng.choice(among, len(classes), replace=len(among) < len(classes))
         seeds = seed_references(self.particles, chosen, self.shift[chosen], self.noise, self.mask)
         self.references[classes] = seeds
@@ -84,8 +90,10 @@ class Passes:
         heat = self._heat(bank, step, chosen)
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
-            self._assign(bank, part, heat)
-            self.sums.add(self.particles, part, self.number[part], self.rotation[part], self.shift[part])
+            shift = self._assign(bank, part, heat)
+            self.sums.add(self.particles, part, self.number[part], self.rotation[part], shift)
+            if step.follow:
+                self.shift[part] = shift
             advance(len(part))
         self._renew(chosen, step.recentre)
 
@@ -98,8 +106,8 @@ class Passes:
         scores = [bank.match(self.particles, part, self.shift[part]).likelihood for part in rows]
         return temperature(np.concatenate(scores), min(step.choices, 0.9 * bank.classes))
 
-    def _assign(self, bank: ReferenceBank, part: IntArray, heat: float) -> None:
-        """Choose class and pose of particles ``part``, by chance if ``heat`` is above 0."""
+    def _assign(self, bank: ReferenceBank, part: IntArray, heat: float) -> FloatArray:
+        """Choose class and pose of particles ``part``, by chance if ``heat`` is above 0; gives the shifts."""
         found = bank.match(self.particles, part, self.shift[part])
         shaken = found.likelihood
         if heat > 0:
@@ -110,8 +118,8 @@ class Passes:
         length = np.hypot(*shift.T)[:, None]
         share = np.exp(found.likelihood - found.likelihood.max(axis=1, keepdims=True))
         self.number[part], self.rotation[part] = number, rotation
-        self.shift[part] = shift * np.minimum(1, self.reach / np.maximum(length, 1e-6))
         self.probability[part] = share[rows, number] / share.sum(axis=1)
+        return np.asarray(shift * np.minimum(1, self.reach / np.maximum(length, 1e-6)), np.float32)
 
     def _renew(self, chosen: IntArray, recentre: bool) -> None:
         """New references and noise from the sums of this pass; empty classes are seeded anew."""
@@ -122,10 +130,5 @@ class Passes:
         if recentre:
             self.references = centred(self.references, grid, self.radius, 1.0)
             lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
-            crowd = np.bincount(self.number[chosen], minlength=len(self.references))
-            weight = crowd[self.number[chosen]].astype(float)
-            if len(lost):
-                among = self.rng.choice(
-                    chosen, max(1, min(len(chosen), 4 * len(lost))), p=weight / weight.sum()
-                )
-                self.seed(lost, among)
+            crowd = np.bincount(self.number[chosen])[self.number[chosen]]
+            self.seed(lost, self.rng.choice(chosen, len(chosen), p=crowd / crowd.sum()))

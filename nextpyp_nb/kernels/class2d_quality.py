@@ -10,12 +10,16 @@ from nextpyp_nb.records import ClassAverage, FloatArray
 
 
 def crossing(curve: FloatArray, box: int, pixel_size: float, level: float = 0.5) -> float:
-    """Resolution in Å where a ring correlation (rings,) first falls below ``level``; NaN if at once."""
-    below = np.flatnonzero(curve[2:] < level) + 2
+    """Resolution in Å where a ring correlation (rings,) falls below ``level`` for good; NaN if at once.
+
+    For good means on three rings running: a zero of the CTF, shared by few micrographs, spans fewer.
+    """
+    low = np.append(curve < level, [True, True])
+    below = np.flatnonzero(low[1:-2] & low[2:-1] & low[3:]) + 1
     if len(below) == 0:
         return box * pixel_size / len(curve)
     last = int(below[0])
-    if last == 2 and curve[1] < level:
+    if last < 3:
         return float("nan")
     over = (curve[last - 1] - level) / max(float(curve[last - 1] - curve[last]), 1e-6)
     return float(box * pixel_size / (last + np.clip(over, 0, 1)))
@@ -63,7 +67,7 @@ def features(curve: FloatArray, average: FloatArray, extent: float, radius: floa
 def _score(curve: FloatArray, average: FloatArray, count: float, extent: float, radius: float) -> float:
     """The score of one class."""
     detail, rim = features(curve, average, extent, radius)
-    return float(_rise(detail, 0.45, 0.06) * _rise(-rim, -0.3, 0.04) * _rise(count, 5.0, 1.5))
+    return float(_rise(detail, 0.32, 0.04) * _rise(-rim, -0.14, 0.03) * _rise(count, 5.0, 1.5))
 
 
 def _rise(value: float, middle: float, width: float) -> Any:
