@@ -63,8 +63,6 @@ def particles(n, seed, shapes=SHAPES, strength=3.0, junk=0.0):
 def purity(number, kind):
     counts = [np.unique(kind[number == k], return_counts=True)[1] for k in np.unique(number)]
     return sum(c.max() for c in counts) / len(kind)
-        kind
-    )
 
 
 def run(images, ctfs, **options):
