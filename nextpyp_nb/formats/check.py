@@ -72,18 +72,19 @@ def _check_tiff(path: Path) -> Movie:
         pages = events or file.pages
         first = pages[0]
         dtype = "uint8" if events else tiff.page_dtype(file, first).name
+        height, width = (first.height, first.width) if events else tiff.frame_shape(first)
         if events:
             eer.symbol_bits(file, first)
         for n, page in enumerate(pages, 1):
             if (page.height, page.width, page.bits) != (first.height, first.width, first.bits):
                 raise BadFile(f"frame {n} differs in size or type from the first")
-        _check_expansion(file, len(pages), first, 1 if events else 8 * np.dtype(dtype).itemsize)
+        _check_expansion(file, len(pages), first, 1 if events else first.bits)
         _check_last_strips(file, pages)
         return Movie(
             path=path,
             n_frames=len(pages),
-            height=first.height,
-            width=first.width,
+            height=height,
+            width=width,
             dtype=dtype,
             pixel_size=eer.pixel_size(file) if events else tiff.pixel_size(file),
         )

@@ -17,7 +17,8 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, OFFSETS, SAMPLES = 256, 257, 258, 259, 270, 273, 277
 ROWS_PER_STRIP, COUNTS, X_RESOLUTION, RESOLUTION_UNIT, PREDICTOR = 278, 279, 282, 296, 317
-FILL_ORDER, TILE_WIDTH, SAMPLE_FORMAT = 266, 322, 339
+FILL_ORDER, SAMPLE_FORMAT = 266, 339
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 
 # Bytes of one value of each TIFF type; others have one.
 _SIZE = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -118,8 +119,9 @@ class Tiff:
         return self.read(entry.offset, min(entry.count, 1 << 20)).decode("utf-8", errors="replace")
 
     def strips(self, page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Offsets and byte counts of a page's strips, inside the file."""
-        offsets, counts = self.values(page, OFFSETS), self.values(page, COUNTS)
+        """Offsets and byte counts of a page's strips (or tiles), inside the file."""
+        tags = (TILE_OFFSETS, TILE_COUNTS) if TILE_OFFSETS in page.tags else (OFFSETS, COUNTS)
+        offsets, counts = (self.values(page, tag) for tag in tags)
         if len(offsets) == 0 or len(offsets) != len(counts):
             raise BadFile(f"a TIFF page lists {len(offsets)} strip offsets and {len(counts)} byte counts")
         if counts.min() < 0 or offsets.min() < 0:

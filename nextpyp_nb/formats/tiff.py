@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from nextpyp_nb.formats.files import BadFile, published
 from nextpyp_nb.formats.ifd import (
     FILL_ORDER,
+    MAX_SIDE,
     PREDICTOR,
     RESOLUTION_UNIT,
     ROWS_PER_STRIP,
     SAMPLE_FORMAT,
     SAMPLES,
+    TILE_HEIGHT,
     TILE_WIDTH,
     X_RESOLUTION,
     Page,
@@ -26,21 +28,43 @@ from nextpyp_nb.formats.ifd import (
 COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 50000: "zstd", 34926: "zstd"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _ANGSTROM_PER_UNIT = {2: 2.54e8, 3: 1e8}
+# Width and height of the half-wide pages of K2 (7676 x 7420 px) and K3 (11520 x 8184 px), either way round.
+_HALVES = {
+    (x // 2, y) for sides in ((7676, 7420), (7680, 7424), (11520, 8184)) for x, y in (sides, sides[::-1])
+}
 
 
 def page_dtype(tiff: Tiff, page: Page) -> np.dtype[Any]:
-    """Dtype of a page in the machine's byte order, or BadFile where it is no camera image."""
+    """Dtype of a page's pixels in the machine's byte order, or BadFile where it is no camera image."""
     kind = _KINDS.get(tiff.value(page, SAMPLE_FORMAT, 1), "?")
-    name = f"{kind}{page.bits // 8}"
-    if page.bits % 8 or name not in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4"):
-        raise BadFile(f"TIFF pixels of {page.bits} bits, expected 8 or 16 bits or 32-bit float")
+    name = "u1" if (kind, page.bits) == ("u", 4) else f"{kind}{page.bits // 8}"
+    if page.bits not in (4, 8, 16, 32) or name not in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4"):
+        raise BadFile(f"TIFF pixels of {page.bits} bits, expected 4, 8 or 16 bits or 32-bit float")
     if tiff.value(page, SAMPLES, 1) != 1:
         raise BadFile(f"a colour TIFF ({tiff.value(page, SAMPLES, 1)} samples a pixel), expected grey")
     if page.compression not in COMPRESSIONS:
         raise BadFile(f"TIFF compression {page.compression}, expected none, LZW, deflate or zstd")
-    if TILE_WIDTH in page.tags or tiff.value(page, FILL_ORDER, 1) != 1:
-        raise BadFile("a tiled or bit-reversed TIFF, expected strips")
+    if page.bits != 4 and tiff.value(page, FILL_ORDER, 1) != 1:
+        raise BadFile("a bit-reversed TIFF, expected the usual order")
     return np.dtype(name)
+
+
+def frame_shape(page: Page) -> tuple[int, int]:
+    """Size (y, x) of a page's image: bytes of SerialEM's half-wide pages hold two pixels each."""
+    return page.height, page.width * (2 if holds_halves(page) else 1)
+
+
+def holds_halves(page: Page) -> bool:
+    """Whether these are half-wide pages in which SerialEM packs super-resolution counts, by their size."""
+    return page.bits == 8 and (page.width, page.height) in _HALVES
+
+
+def unpack_halves(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Split each byte into two pixels, the low four bits first: (f, y, x) -> (f, y, 2 x)."""
+    pixels = np.empty((*frames.shape[:-1], 2 * frames.shape[-1]), np.uint8)
+    np.bitwise_and(frames, 15, out=pixels[..., ::2])
+    np.right_shift(frames, 4, out=pixels[..., 1::2])
+    return pixels
 
 
 def pixel_size(tiff: Tiff) -> float | None:
@@ -58,16 +82,20 @@ def read_tiff(path: str | os.PathLike[str], first: int, stop: int, threads: int 
     """Read pages first..stop-1 as (f, y, x), y up, frames in parallel."""
     with Tiff(path) as tiff:
         pages = tiff.pages[first:stop]
-        dtype = page_dtype(tiff, pages[0])
-        height, width = pages[0].height, pages[0].width
-        frames = np.empty((len(pages), height, width), dtype)
+        dtype, shape = page_dtype(tiff, pages[0]), frame_shape(pages[0])
+        frames = np.empty((len(pages), *shape), dtype)
 
         def decode(n: int) -> None:
             page = pages[n]
-            if (page.height, page.width) != (height, width) or page_dtype(tiff, page) != dtype:
+            if frame_shape(page) != shape or page_dtype(tiff, page) != dtype:
                 raise BadFile(f"frame {first + n + 1} differs in size or type from the first")
             try:
-                _decode_page(tiff, page, frames[n])
+                if holds_halves(page):
+                    stored = np.empty((page.height, page.width), np.uint8)
+                    _decode_page(tiff, page, stored)
+                    frames[n] = unpack_halves(stored)
+                else:
+                    _decode_page(tiff, page, frames[n])
             except BadFile as error:
                 raise BadFile(f"frame {first + n + 1} of {len(tiff.pages)}: {error}") from None
 
@@ -81,47 +109,69 @@ def read_tiff(path: str | os.PathLike[str], first: int, stop: int, threads: int 
 
 
 def _decode_page(tiff: Tiff, page: Page, out: NDArray[Any]) -> None:
+    """Decode strip by strip, or tile by tile; tiles at the right and the bottom reach beyond the image."""
     offsets, counts = tiff.strips(page)
     height, width = out.shape
-    rows = min(max(tiff.value(page, ROWS_PER_STRIP, height), 1), height)
-    predictor = tiff.value(page, PREDICTOR, 1)
-    if len(offsets) != -(-height // rows):
-        raise BadFile(f"{len(offsets)} strips of {rows} rows do not make {height} rows")
+    tiled = TILE_WIDTH in page.tags
+    rows = tiff.value(page, TILE_HEIGHT if tiled else ROWS_PER_STRIP, height)
+    columns = tiff.value(page, TILE_WIDTH, width)
+    if not tiled:
+        rows = min(max(rows, 1), height)
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
+        raise BadFile(f"tiles of {rows} x {columns} px")
+    across = -(-width // columns)
+    if len(offsets) != across * -(-height // rows):
+        raise BadFile(f"{len(offsets)} pieces of {rows} x {columns} px do not make {height} x {width} px")
+    form = _Form(tiff, page, out.dtype)
     begin, end = int(offsets.min()), int((offsets + counts).max())
     # One large read where the strips lie together; network disks dislike many small ones.
     together = tiff.read(begin, end - begin) if end - begin <= 2 * int(counts.sum()) else None
     for n, (offset, count) in enumerate(zip(offsets.tolist(), counts.tolist(), strict=True)):
         raw = together[offset - begin : offset - begin + count] if together else tiff.read(offset, count)
-        top, bottom = n * rows, min((n + 1) * rows, height)
-        strip = _decode_strip(raw, page.compression, (bottom - top, width), out.dtype, predictor, tiff.order)
-        out[height - bottom : height - top] = strip[::-1]
+        top, left = n // across * rows, n % across * columns
+        bottom, right = min(top + rows, height), min(left + columns, width)
+        piece = form.decode(raw, (rows if tiled else bottom - top, columns))
+        out[height - bottom : height - top, left:right] = piece[: bottom - top, : right - left][::-1]
 
 
-def _decode_strip(
-    raw: bytes,
-    compression: int,
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-    predictor: int,
-    order: Literal["<", ">"],
-) -> NDArray[Any]:
-    wanted = shape[0] * shape[1] * dtype.itemsize
-    try:
-        flat = _decompress(raw, compression, wanted)
-    except (RuntimeError, ValueError) as error:
-        raise BadFile(f"a strip does not decode as {COMPRESSIONS[compression]} ({error})") from None
-    if len(flat) != wanted:
-        raise BadFile(f"a strip decodes to {len(flat)} bytes, expected {wanted}")
-    if predictor == 3:
-        stored = np.asarray(flat).view(dtype.newbyteorder(">")).reshape(shape)
-        floats = imagecodecs.floatpred_decode(stored, axis=-1)
-        return np.asarray(floats).astype(dtype)
-    strip = np.asarray(flat).view(dtype.newbyteorder(order)).reshape(shape).astype(dtype, copy=False)
-    if predictor == 2:
-        return np.cumsum(strip, axis=1, dtype=dtype)
-    if predictor != 1:
-        raise BadFile(f"TIFF predictor {predictor}, expected 1, 2 or 3")
-    return strip
+class _Form:
+    """How the pieces of a page are coded."""
+
+    def __init__(self, tiff: Tiff, page: Page, dtype: np.dtype[Any]) -> None:
+        self.compression, self.predictor = page.compression, tiff.value(page, PREDICTOR, 1)
+        self.dtype, self.order = dtype, tiff.order
+        self.packed = page.bits == 4
+        self.low_first = tiff.value(page, FILL_ORDER, 1) == 2
+
+    def decode(self, raw: bytes, shape: tuple[int, int]) -> NDArray[Any]:
+        """Pixels (y, x) of one strip or tile, rows as stored."""
+        row = (shape[1] + 1) // 2 if self.packed else shape[1] * self.dtype.itemsize
+        try:
+            flat = _decompress(raw, self.compression, shape[0] * row)
+        except (RuntimeError, ValueError) as error:
+            name = COMPRESSIONS[self.compression]
+            raise BadFile(f"a strip does not decode as {name} ({error})") from None
+        if len(flat) != shape[0] * row:
+            raise BadFile(f"a strip decodes to {len(flat)} bytes, expected {shape[0] * row}")
+        if self.packed:
+            bytes_ = np.asarray(flat).reshape(shape[0], row)
+            if not self.low_first:
+                bytes_ = np.asarray((bytes_ << 4) | (bytes_ >> 4), np.uint8)
+            return unpack_halves(bytes_)[:, : shape[1]]
+        return self._predicted(np.asarray(flat), shape)
+
+    def _predicted(self, flat: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[Any]:
+        if self.predictor == 3:
+            stored = flat.view(self.dtype.newbyteorder(">")).reshape(shape)
+            floats = imagecodecs.floatpred_decode(stored, axis=-1)
+            return np.asarray(floats).astype(self.dtype)
+        values = flat.view(self.dtype.newbyteorder(self.order)).reshape(shape)
+        values = values.astype(self.dtype, copy=False)
+        if self.predictor == 2:
+            return np.cumsum(values, axis=1, dtype=self.dtype)
+        if self.predictor != 1:
+            raise BadFile(f"TIFF predictor {self.predictor}, expected 1, 2 or 3")
+        return values
 
 
 def _decompress(raw: bytes, compression: int, wanted: int) -> NDArray[np.uint8]:

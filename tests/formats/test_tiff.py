@@ -67,13 +67,27 @@ def test_what_the_check_says(tmp_path, frames):
     assert check_movie(path).pixel_size == pytest.approx(1.3)
 
 
+def patch(path, code, **values):
+    """Give tag 65000 of each page another code and short tags other values: what tifffile will not write."""
+    raw = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        for page in tiff.pages:
+            at = page.tags[65000].offset
+            raw[at : at + 2] = code.to_bytes(2, "little")
+            for name, value in values.items():
+                at = page.tags[name].valueoffset
+                raw[at : at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(raw)
+
+
 def test_refuses_what_is_no_camera_image(tmp_path, frames):
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, np.zeros((16, 16, 3), np.uint8), photometric="rgb")
     with pytest.raises(BadFile, match="colour"):
         check_movie(path)
-    tifffile.imwrite(path, np.zeros((32, 32), np.uint8), tile=(16, 16))
-    with pytest.raises(BadFile, match="tiled"):
+    tifffile.imwrite(path, np.zeros((32, 32), np.uint8), extratags=[(65000, 3, 1, 2, True)])
+    patch(path, code=266)
+    with pytest.raises(BadFile, match="bit-reversed"):
         check_movie(path)
     with tifffile.TiffWriter(path) as writer:
         writer.write(frames[0])
@@ -118,3 +132,51 @@ def test_shared_movie_is_tifffiles(shared):
     path = shared / "movies" / "mov_0002.tiff"
     assert whole(path, expected_frames=16) is None
     np.testing.assert_array_equal(read_frames(path, threads=2), tifffile.imread(path)[:, ::-1])
+
+
+@pytest.mark.parametrize("compression", CODECS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_reads_tiles(tmp_path, frames, compression, dtype):
+    path = tmp_path / "movie.tif"
+    movie = (frames * 3.0).astype(dtype)
+    tifffile.imwrite(path, movie, tile=(16, 32), compression=compression, photometric="minisblack")
+    np.testing.assert_array_equal(read_frames(path), movie[:, ::-1])
+    assert whole(path) is None
+    path.write_bytes(path.read_bytes()[:-200])
+    assert whole(path) is not None
+
+
+def write_packed(path, movie, low_first=False, compression=None):
+    """Pages of 4-bit pixels, each row filled up to whole bytes."""
+    padded = np.pad(movie, ((0, 0), (0, 0), (0, movie.shape[2] % 2))).astype(np.uint8)
+    low, high = (padded[:, :, ::2], padded[:, :, 1::2])[:: 1 if low_first else -1]
+    tags = [(65000, 3, 1, 2 if low_first else 1, True)]
+    with tifffile.TiffWriter(path) as writer:
+        for page in low | high << 4:
+            writer.write(page, compression=compression, rowsperstrip=7, metadata=None, extratags=tags)
+    patch(path, code=266, ImageWidth=movie.shape[2], BitsPerSample=4)
+
+
+@pytest.mark.parametrize("low_first", [False, True])
+@pytest.mark.parametrize("width", [60, 61])
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_reads_two_pixels_a_byte(tmp_path, rng, low_first, width, compression):
+    movie = rng.integers(0, 16, (3, 20, width))
+    path = tmp_path / "movie.tif"
+    write_packed(path, movie, low_first, compression)
+    claimed = check_movie(path)
+    assert (claimed.width, claimed.dtype) == (width, "uint8")
+    np.testing.assert_array_equal(read_frames(path), movie[:, ::-1])
+    assert whole(path) is None
+
+
+def test_half_wide_pages_of_super_resolution_cameras(tmp_path, rng):
+    path = tmp_path / "movie.tif"
+    stored = np.zeros((7420, 3838), np.uint8)
+    stored[1000:1100] = rng.integers(0, 256, (100, 3838))
+    tifffile.imwrite(path, stored)
+    assert (check_movie(path).height, check_movie(path).width) == (7420, 7676)
+    image = read_image(path)[::-1]
+    assert image.shape == (7420, 7676)
+    np.testing.assert_array_equal(image[:, ::2], stored & 15)
+    np.testing.assert_array_equal(image[:, 1::2], stored >> 4)
