@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from nextpyp_nb.formats import eer, ifd, mrc, tiff
+from nextpyp_nb.formats.compressed import is_compressed, unfinished
 from nextpyp_nb.formats.files import BadFile as BadFile
 from nextpyp_nb.records import Movie
 
-MAX_EXPANSION = 64
 _TAIL = 64 * 1024
 _ZERO_RUN = 4096
 
@@ -46,9 +46,9 @@ def _head(path: Path) -> bytes:
 
 def _check_mrc(path: Path, head: bytes) -> Movie:
     try:
-        claimed = mrc.parse_header(head)
+        claimed = mrc.read_header(path) if is_compressed(head) else mrc.parse_header(head)
     except BadFile as error:
-        if head[208:211] == b"MAP" or not any(head[:64]):
+        if head[208:211] == b"MAP" or not any(head[:64]) or is_compressed(head):
             raise
         raise BadFile(
             f"not a movie: {path.name} begins with {head[:4]!r}, expected TIFF, MRC or EER ({error})"
@@ -92,10 +92,10 @@ def _check_tiff(path: Path) -> Movie:
 
 def _check_expansion(file: ifd.Tiff, n: int, page: ifd.Page, bits_per_pixel: int) -> None:
     declared = n * page.height * page.width * bits_per_pixel // 8
-    if declared > MAX_EXPANSION * file.size:
+    if declared > ifd.MAX_EXPANSION * file.size:
         raise BadFile(
             f"{n} frames of {page.height} x {page.width} px in {file.size} bytes: "
-            f"more than {MAX_EXPANSION} times what such a file can hold"
+            f"more than {ifd.MAX_EXPANSION} times what such a file can hold"
         )
 
 
@@ -154,6 +154,8 @@ def _zeros_at_end(file: ifd.Tiff, page: ifd.Page) -> int:
 
 def _whole_mrc(path: Path) -> str | None:
     header = mrc.read_header(path)
+    if is_compressed(_head(path)):
+        return unfinished(path, header.end)
     size = path.stat().st_size
     if size > header.end:
         return f"{size} bytes, the header declares {header.end}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nextpyp_nb.formats.check import check_movie
 from nextpyp_nb.formats.dm4 import read_dm4
 from nextpyp_nb.formats.files import BadFile
 from nextpyp_nb.formats.frames import read_image
@@ -26,6 +27,25 @@ def read_gain(path: str | os.PathLike[str], *, shape: tuple[int, int] | None = N
     if not gain.any():
         raise BadFile(f"the gain reference {path.name} is zero everywhere")
     return gain if shape is None else _fitted(gain, shape)
+
+
+def gain_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Size (y, x) of a gain reference as stored."""
+    path = Path(path)
+    if path.suffix.lower() == ".dm4":
+        height, width = read_dm4(path).shape
+        return height, width
+    image = check_movie(path)
+    return image.height, image.width
+
+
+def says_packed(gain: tuple[int, int], shape: tuple[int, int]) -> bool:
+    """Whether byte frames of ``shape`` hold two pixels a byte: the gain is as high, but twice as wide.
+
+    The gain may lie on its side, or be of half the size.
+    """
+    wide = sorted((shape[0], 2 * shape[1]))
+    return wide in (sorted(gain), sorted(2 * side for side in gain))
 
 
 def _fitted(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

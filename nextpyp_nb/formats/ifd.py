@@ -12,6 +12,7 @@ from nextpyp_nb.formats.files import BadFile
 
 MAX_FRAMES = 20_000
 MAX_SIDE = 32_768
+MAX_EXPANSION = 64
 EER_COMPRESSIONS = (65000, 65001, 65002)
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

@@ -9,8 +9,9 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 from numpy.typing import NDArray
 
+from nextpyp_nb.formats.compressed import Stream, is_compressed
 from nextpyp_nb.formats.files import BadFile, published
-from nextpyp_nb.formats.ifd import MAX_FRAMES, MAX_SIDE
+from nextpyp_nb.formats.ifd import MAX_EXPANSION, MAX_FRAMES, MAX_SIDE
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
@@ -94,13 +95,32 @@ def _header(fields: Any, order: str, head: bytes) -> MrcHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> MrcHeader:
-    """Read the header and check that the file holds all that it declares."""
-    with Path(path).open("rb") as file:
-        header = parse_header(file.read(HEADER_BYTES))
+    """Read the header and check that the file holds all that it declares.
+
+    Of a compressed file only the header is known; that it may hold so much is checked.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(HEADER_BYTES)
         size = os.fstat(file.fileno()).st_size
+    if is_compressed(head):
+        return _compressed_header(path, size)
+    header = parse_header(head)
     if size < header.end:
         whole = max(0, size - header.start) // header.frame_bytes
         raise BadFile(f"truncated: {whole} of {header.n_frames} frames readable")
+    return header
+
+
+def _compressed_header(path: Path, size: int) -> MrcHeader:
+    head = np.empty(HEADER_BYTES, np.uint8)
+    with Stream(path) as stream:
+        header = parse_header(head[: stream.fill(head)].tobytes())
+    if header.end > MAX_EXPANSION * size:
+        raise BadFile(
+            f"{header.end} bytes declared in {size} compressed ones: more than {MAX_EXPANSION} times what "
+            "such a file can hold"
+        )
     return header
 
 
@@ -111,7 +131,7 @@ def read_mrc(path: str | os.PathLike[str], *, stack: bool = False) -> tuple[NDAr
     """
     header = read_header(path)
     pixel_size = float("nan") if header.pixel_size is None else header.pixel_size
-    if header.mode == _PACKED:
+    if header.mode == _PACKED or is_compressed(_first_bytes(path)):
         array = read_frames_mrc(path, header, 0, header.n_frames)
     else:
         shape = (header.n_frames, header.height, header.width)
@@ -119,23 +139,36 @@ def read_mrc(path: str | os.PathLike[str], *, stack: bool = False) -> tuple[NDAr
     return (array if stack or header.n_frames > 1 else array[0]), pixel_size
 
 
+def _first_bytes(path: str | os.PathLike[str]) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(4)
+
+
 def read_frames_mrc(path: str | os.PathLike[str], header: MrcHeader, first: int, stop: int) -> NDArray[Any]:
     """Read frames first..stop-1 sequentially into memory in the machine's byte order."""
     shape = (stop - first, header.height, header.width)
     stored = shape if header.mode != _PACKED else (*shape[:2], header.row_bytes)
     raw = np.empty(stored, header.dtype)
-    with Path(path).open("rb", buffering=0) as file:
-        file.seek(header.start + first * header.frame_bytes)
-        view = memoryview(raw.reshape(-1).view(np.uint8))
-        while len(view):
-            got = file.readinto(view)
-            if not got:
-                raise BadFile("truncated: the file became shorter while being read")
-            view = view[got:]
+    view = memoryview(raw.reshape(-1).view(np.uint8))
+    if _fill(Path(path), view, header.start + first * header.frame_bytes) < len(view):
+        raise BadFile("truncated: the file became shorter while being read")
     if header.mode == _PACKED:
         nibbles = np.stack([raw & 15, raw >> 4], axis=-1)
         return nibbles.reshape(*shape[:2], -1)[:, :, : header.width]
     return raw if raw.dtype.isnative else raw.byteswap(inplace=True).view(raw.dtype.newbyteorder("="))
+
+
+def _fill(path: Path, view: memoryview, start: int) -> int:
+    """Read the bytes from ``start`` on into ``view``; return how many there were."""
+    if is_compressed(_first_bytes(path)):
+        with Stream(path) as stream:
+            return stream.fill(view) if stream.skip(start) == start else 0
+    done = 0
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while done < len(view) and (got := file.readinto(view[done:])):
+            done += got
+    return done
 
 
 def write_mrc(

@@ -11,7 +11,7 @@ from nextpyp_nb.kernels.align import align_frames
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.exposure import combine_moments, low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize, rfft_frequency
-from nextpyp_nb.kernels.gain import fill_defects, find_defects
+from nextpyp_nb.kernels.gain import fill_defects, find_defects, replace_defects
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
@@ -90,6 +90,42 @@ def correct_motion(  # noqa: PLR0913
         defects=bad,
         mean_dose=mean_dose,
     )
+
+
+def take_micrograph(
+    image: Any,
+    *,
+    gain: Any = None,
+    defects: Any = None,
+    pixel_size: float,
+    dose_per_frame: float = 0.0,
+    binning: int = 1,
+) -> CorrectedMovie:
+    """Take an image that was aligned and summed elsewhere as it is, (y, x) in any unit, y up.
+
+    ``gain`` multiplies and is 0 where dead, ``defects`` is True where bad; those pixels and what is not
+    finite are replaced. ``pixel_size`` Å, dose e⁻/Å². What a count is is not known: ``mean_dose`` is NaN.
+    """
+    xp = array_module(image)
+    image = xp.array(image, dtype=xp.float32)
+    bad = ~xp.isfinite(image)
+    if gain is not None:
+        image *= gain
+        bad |= gain <= 0
+    if defects is not None:
+        bad |= xp.asarray(defects, dtype=bool)
+    if bad.all() or float(image[~bad].std()) == 0:
+        raise ValueError("the micrograph is the same everywhere: is the file whole?")
+    height, width = image.shape
+    motion = MotionModel(
+        shifts=np.zeros((1, 2), np.float32),
+        pixel_size=pixel_size,
+        dose_per_frame=dose_per_frame,
+        height=height,
+        width=width,
+    )
+    average = _reduced(replace_defects(image, bad), binning)
+    return CorrectedMovie(average=average, weighted=None, motion=motion, defects=bad, mean_dose=float("nan"))
 
 
 def _chosen_frames(frames: Any, first: int, last: int) -> Any:

@@ -15,7 +15,7 @@ CODE_VERSIONS: dict[str, int] = {"motion": 1, "ctf": 1, "picking": 1, "classify"
 
 # Section names, or single fields, that a stage reads besides what its upstream stage read.
 READS: dict[str, tuple[str, ...]] = {
-    "motion": ("raw_data.binning", "raw_data.invert", "gain", "microscope", "motion"),
+    "motion": ("raw_data.binning", "raw_data.invert", "raw_data.no_frames", "gain", "microscope", "motion"),
     "ctf": ("ctf",),
     "picking": ("picking",),
     "classify": ("class2d",),

@@ -18,3 +18,7 @@ class RawData(Section):
         False, "Invert contrast", "Set this when particles are bright in the movies.",
         alias="data_invert", advanced=True,
     )  # fmt: skip
+    no_frames: bool = setting(
+        False, "Micrographs without frames", "The files are images that were aligned and summed already.",
+        alias="movie_no_frames", advanced=True,
+    )  # fmt: skip

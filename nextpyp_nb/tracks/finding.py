@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
 
-MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer")
+MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer", ".mrc.gz", ".mrc.bz2")
 _MAGIC = re.compile(r"[*?\[]")
 _FRACTIONS = re.compile(r"_(fractions|eer)\.[a-z]+$", re.IGNORECASE)
 _UNFINISHED = re.compile(r"^\.|\.tmp$|\.part$|downloading")
@@ -79,9 +79,16 @@ def _look(name: str) -> Found | None:
     return Found(source=Path(name), size=seen.st_size, mtime_ns=seen.st_mtime_ns, inode=seen.st_ino)
 
 
+def movie_suffix(source: Path) -> str:
+    """The ending of a movie's name, such as .tif or .mrc.gz."""
+    packed = source.suffix.lower() in (".gz", ".bz2")
+    return "".join(source.suffixes[-2:]) if packed else source.suffix
+
+
 def unique_name(source: Path, taken: Collection[str]) -> str:
     """The movie's name in the session: its stem, made unique with its folder where stems repeat."""
-    stem = re.sub(r"[^A-Za-z0-9._+-]", "_", source.stem).lstrip(".") or "movie"
+    bare = source.name.removesuffix(movie_suffix(source))
+    stem = re.sub(r"[^A-Za-z0-9._+-]", "_", bare).lstrip(".") or "movie"
     folder = re.sub(r"[^A-Za-z0-9._+-]", "_", source.parent.name)
     if stem not in taken:
         return stem

@@ -14,15 +14,16 @@ from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.check import check_movie
 from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
-from nextpyp_nb.formats.gain import read_defects, read_gain
+from nextpyp_nb.formats.gain import gain_shape, read_defects, read_gain, says_packed
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.pictures import write_jpeg
 from nextpyp_nb.formats.star import write_motion_star
+from nextpyp_nb.formats.tiff import unpack_halves
 from nextpyp_nb.kernels.backend import to_device, to_numpy
 from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
 from nextpyp_nb.kernels.display import preview
 from nextpyp_nb.kernels.gain import orient_gain
-from nextpyp_nb.kernels.motion import correct_motion
+from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micrograph
 from nextpyp_nb.kernels.picking import pick_particles
 from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.records import Ctf, MotionModel
@@ -56,6 +57,8 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             row |= micrograph_quality(
                 average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose
             )
+            if not np.isfinite(mean_dose):
+                row["dose_evenness"] = None
         else:
             ctf = read_ctf(places)
         row |= _timed("picking", report, _pick, average, pixel_size, ctf, places, settings, payload)
@@ -77,24 +80,9 @@ def _timed(stage: str, report: Report, step: Callable[..., dict[str, Any]], *arg
 
 
 def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, Any]) -> dict[str, Any]:
-    scope, align = settings.microscope, settings.motion
+    scope = settings.microscope
     exposure = _read(path, settings, payload)
-    options = align.model_dump(exclude={*EER_OPTIONS, "half_precision"})
-    frames, doses = exposure.frames, exposure.doses(scope.dose)
-    gain, defects = _gain(settings, frames.shape[1:], exposure.fractions is not None)
-    device = payload.get("device")
-    corrected = correct_motion(
-        to_device(frames, device),
-        gain=None if gain is None else to_device(gain, device),
-        defects=None if defects is None else to_device(defects, device),
-        pixel_size=scope.pixel_size,
-        voltage=scope.voltage,
-        dose_per_frame=doses,
-        initial_dose=scope.initial_dose,
-        binning=settings.raw_data.binning,
-        hot_pixels=settings.gain.hot_pixels,
-        **options,
-    )
+    corrected = _corrected(exposure, settings, payload)
     _write_averages(corrected, places, settings)
     motion = corrected.motion
     write_motion_star(
@@ -102,7 +90,7 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
         gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
         voltage=scope.voltage, initial_dose=scope.initial_dose,
         eer_frames=exposure.fractions.constant if exposure.fractions else None,
-        eer_upsampling=align.eer_reduce,
+        eer_upsampling=settings.motion.eer_reduce,
     )  # fmt: skip
     write_arrays(
         places("trajectory"),
@@ -114,7 +102,7 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
     )
     average = to_numpy(corrected.average)
     return {
-        "n_frames": len(frames),
+        "n_frames": len(exposure.frames),
         "corrupt_frames": exposure.corrupt,
         "height": average.shape[0],
         "width": average.shape[1],
@@ -137,6 +125,57 @@ def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
     return read_exposure(path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce)
 
 
+def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
+    scope, frames = settings.microscope, _unpacked(exposure.frames, settings)
+    doses = exposure.doses(scope.dose)
+    gain, defects = _gain(settings, frames.shape[1:], exposure.fractions is not None)
+    device = payload.get("device")
+    known: dict[str, Any] = {
+        "gain": None if gain is None else to_device(gain, device),
+        "defects": None if defects is None else to_device(defects, device),
+        "pixel_size": scope.pixel_size,
+        "binning": settings.raw_data.binning,
+    }
+    if _is_micrograph(frames, settings):
+        return take_micrograph(to_device(frames[0], device), dose_per_frame=float(doses[0]), **known)
+    options = settings.motion.model_dump(exclude={*EER_OPTIONS, "half_precision"})
+    if len(frames) == 1:
+        options["method"] = "none"
+    return correct_motion(
+        to_device(frames, device),
+        voltage=scope.voltage,
+        dose_per_frame=doses,
+        initial_dose=scope.initial_dose,
+        hot_pixels=settings.gain.hot_pixels,
+        **known,
+        **options,
+    )
+
+
+def _unpacked(frames: Any, settings: Settings) -> Any:
+    """The frames, with two pixels from each byte where the gain reference is twice as wide."""
+    path = Path(settings.gain.reference)
+    if frames.dtype != np.uint8 or not path.is_file():
+        return frames
+    shape = _gain_shape(path, path.stat().st_mtime_ns)
+    return unpack_halves(frames) if says_packed(shape, frames.shape[1:]) else frames
+
+
+@lru_cache(maxsize=2)
+def _gain_shape(path: Path, mtime_ns: int) -> tuple[int, int]:
+    return gain_shape(path)
+
+
+def _is_micrograph(frames: Any, settings: Settings) -> bool:
+    """Whether the values are those of an image summed elsewhere, and not the counts of a movie."""
+    if settings.raw_data.no_frames and len(frames) != 1:
+        raise ValueError(
+            f"the file holds {len(frames)} frames, expected one image: switch off Settings, Raw data, "
+            "Micrographs without frames"
+        )
+    return settings.raw_data.no_frames or (len(frames) == 1 and frames.dtype.kind == "f")
+
+
 def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
     sign = np.float32(-1 if settings.raw_data.invert else 1)
@@ -144,7 +183,9 @@ def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
         if image is not None:
             host = sign * to_numpy(image)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_mrc(path, host, pixel_size=pixel_size, float16=settings.motion.half_precision)
+            # Values of unknown scale may not fit into 16 bits.
+            half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
+            write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
     write_jpeg(places("preview"), preview(sign * to_numpy(shown), max_side=1024))
     write_jpeg(places("thumb"), preview(sign * to_numpy(shown), max_side=256))

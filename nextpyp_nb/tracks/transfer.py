@@ -10,7 +10,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from nextpyp_nb.tracks.copying import Conflict, release, transfer_movie
-from nextpyp_nb.tracks.finding import Found, Settling, scan, unique_name, watched_folder
+from nextpyp_nb.tracks.finding import Found, Settling, movie_suffix, scan, unique_name, watched_folder
 from nextpyp_nb.tracks.track import Live, Track, explain, is_full
 
 IN_FLIGHT = 2
@@ -153,7 +153,7 @@ class TransferTrack(Track):
     async def _transfer(self, movie: Found, movie_id: int) -> None:
         store, operation = self.live.store, self.live.settings.transfer.operation
         name = self._moving[movie.source]
-        place = self.live.folder / "raw" / f"{name}{movie.source.suffix}"
+        place = self.live.folder / "raw" / f"{name}{movie_suffix(movie.source)}"
         try:
             async with self._lanes:
                 store.movie_transferring(movie_id, operation)
