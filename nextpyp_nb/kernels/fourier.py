@@ -103,7 +103,11 @@ def radial_average(power: Any, shape: tuple[int, int], n_bins: int) -> Any:
     return sums / xp.maximum(total, 1)
 
 
+def fast_even(side: int) -> int:
+    """The next larger even length whose transform is quick."""
+    return int(2 * scipy.fft.next_fast_len((side + 1) // 2, real=True))
+
+
 def fast_shape(shape: tuple[int, int]) -> tuple[int, int]:
     """The next larger even (y, x) size whose transform is quick."""
-    ny, nx = (2 * scipy.fft.next_fast_len((n + 1) // 2, real=True) for n in shape)
-    return ny, nx
+    return fast_even(shape[0]), fast_even(shape[1])

@@ -19,7 +19,7 @@ class Classification2d(Section):
     )  # fmt: skip
     classes: int = setting(20, "Classes", "At most so many.", alias="class2d_num", ge=1, le=500)
     box: int = setting(
-        96, "Box", "Side of the particle images in 2D, after binning; larger when the particle needs it.",
+        96, "Box", "Least side of the particle images where a binning is given; else the radius decides.",
         unit="px", alias="class2d_box", advanced=True, ge=32, le=512,
     )  # fmt: skip
     binning: int | None = setting(

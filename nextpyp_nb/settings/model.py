@@ -1,5 +1,6 @@
 """All settings of a session in one frozen model, and the ways people write them."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -102,7 +103,7 @@ class Settings(Section):
             item = names.get(name) or aliases.get(name)
             if item is None:
                 problems[name] = (
-                    "unknown setting; see the Settings page or `nextpyp-nb settings` for the names"
+                    f"unknown setting{_near(name, [*names, *aliases])}; `nextpyp-nb settings` lists the names"
                 )
             else:
                 nested[item.section][item.name] = _from_text(item, value)
@@ -170,6 +171,11 @@ def _from_text(item: Item, value: Any) -> Any:
     if item.optional and isinstance(value, str) and value.strip().lower() in ("", "none", "auto"):
         return None
     return value.strip() if isinstance(value, str) else value
+
+
+def _near(name: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(name, known, 1)
+    return f", did you mean {found[0]}" if found else ""
 
 
 def _key(location: tuple[int | str, ...]) -> str:

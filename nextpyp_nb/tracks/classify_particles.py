@@ -16,6 +16,7 @@ from nextpyp_nb.formats.pictures import encode_png
 from nextpyp_nb.kernels.backend import to_device
 from nextpyp_nb.kernels.class2d import Class2dState, classify
 from nextpyp_nb.kernels.display import montage
+from nextpyp_nb.kernels.fourier import fast_even
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.records import Ctf
 from nextpyp_nb.session.places import Places, place
@@ -41,10 +42,7 @@ def boxing(settings: Settings) -> Boxing:
     pixel = settings.microscope.pixel_size * settings.raw_data.binning
     radius = chosen.radius or settings.picking.radius
     wanted = pixel * chosen.binning if chosen.binning else max(pixel, chosen.max_resolution / 2.5)
-    box = max(chosen.box if chosen.binning else 0, 2 * int(np.ceil(1.2 * radius / wanted)), 32)
-    box = scipy.fft.next_fast_len(box + box % 2, real=True)
-    while box % 2:
-        box = scipy.fft.next_fast_len(box + 1, real=True)
+    box = fast_even(max(chosen.box if chosen.binning else 0, int(np.ceil(2.4 * radius / wanted)), 32))
     box_px = 2 * round(box * wanted / pixel / 2)
     return Boxing(box_px=box_px, box=box, pixel_size=pixel * box_px / box, radius=radius)
 

@@ -77,6 +77,20 @@ def _link(found: Found, destination: Path) -> None:
 
 def _copy(found: Found, destination: Path) -> str:
     part = destination.parent / f".{destination.name}.part"
+    try:
+        digest = _write(found, part)
+        try:
+            os.link(part, destination)
+        except FileExistsError:
+            raise Conflict(f"{destination.name} appeared meanwhile; both are kept") from None
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_folder(destination.parent)
+    return digest
+
+
+def _write(found: Found, part: Path) -> str:
+    """Stream the source into ``part`` durably; its digest, or `Changed`."""
     digest = xxhash.xxh3_128()
     with found.source.open("rb") as source, part.open("wb") as out:
         while piece := source.read(CHUNK):
@@ -86,15 +100,7 @@ def _copy(found: Found, destination: Path) -> str:
         os.fsync(out.fileno())
     now = found.source.stat()
     if (now.st_size, now.st_mtime_ns) != found.signature or part.stat().st_size != found.size:
-        part.unlink()
         raise Changed(f"{found.source.name} changed while it was copied; it will be copied again")
-    try:
-        os.link(part, destination)
-    except FileExistsError:
-        raise Conflict(f"{destination.name} appeared meanwhile; both are kept") from None
-    finally:
-        part.unlink()
-    _sync_folder(destination.parent)
     return digest.hexdigest()
 
 

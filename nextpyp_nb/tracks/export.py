@@ -18,6 +18,7 @@ from nextpyp_nb.formats.star import (
     read_star,
     write_star,
 )
+from nextpyp_nb.kernels.fourier import fast_even
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
@@ -128,9 +129,9 @@ def _ctf_columns(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def export_box(settings: Settings) -> int:
-    """Box of the exported stack, px of the micrograph: an even 2.6 radii."""
+    """Box of the exported stack, px of the micrograph: 2.6 radii, of a length that transforms quickly."""
     pixel = settings.microscope.pixel_size * settings.raw_data.binning
-    return 2 * int(np.ceil(1.3 * settings.picking.radius / pixel))
+    return fast_even(int(np.ceil(2.6 * settings.picking.radius / pixel)))
 
 
 def _export_particles(
@@ -206,6 +207,8 @@ def _write_micrographs(out: Path, rows: list[dict[str, Any]], settings: Settings
 def _write_particles(out: Path, tables: list[pd.DataFrame], settings: Settings) -> int:
     filled = [table for table in tables if len(table)]
     if not filled:
+        # An earlier export into the same folder must not pass for this one.
+        (out / "particles.star").unlink(missing_ok=True)
         return 0
     table = pd.concat(filled, ignore_index=True)
     # RELION asks for the box even where it is to do the boxing.

@@ -169,13 +169,13 @@ def _progress(track: str, counts: dict[str, int]) -> Markup:
     """Bar and counts: movies by state; for the classification, particles that a round has seen or not."""
     particles = track == "classify"
     done, waiting = ("classified", "new") if particles else ("done", "waiting")
-    unit = "rounds " if particles else ""
+    units = [f"round{'s' * (counts[name] != 1)} " if particles else "" for name in ("running", "failed")]
     # name of the colour, how many, what it is called, part of the bar
     parts = (
         ("done", counts.get(done, 0), done, True),
-        ("running", counts["running"], f"{unit}running", not particles),
+        ("running", counts["running"], f"{units[0]}running", not particles),
         ("waiting", counts.get(waiting, 0), waiting, True),
-        ("failed", counts["failed"], f"{unit}failed", not particles),
+        ("failed", counts["failed"], f"{units[1]}failed", not particles),
     )
     bar = [
         markup('<i class="nb-{colour}" style="flex:{n} 0 0"></i>', colour=colour, n=n)
