@@ -1,4 +1,4 @@
-"""Gain references and defect maps, y up."""
+"""Gain references, y up."""
 
 import os
 from pathlib import Path
@@ -61,35 +61,3 @@ def _fitted(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.flo
         f"gain is {got[0]} x {got[1]} px, the movie {shape[0]} x {shape[1]}: choose the reference of this "
         "camera and binning (the same size, twice or half of it)"
     )
-
-
-def read_defects(path: str | os.PathLike[str], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read bad pixels as a (y, x) mask from text lines "x y width height" (y up) or a map (1 = bad)."""
-    path = Path(path)
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if b"\0" in head:
-        found = np.asarray(read_image(path), bool)
-        if found.shape != tuple(shape):
-            raise ValueError(
-                f"the defect map is {found.shape[0]} x {found.shape[1]} px, the movie {shape[0]} x {shape[1]}"
-            )
-        return found
-    return _defect_boxes(path, shape)
-
-
-def _defect_boxes(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    mask = np.zeros(shape, bool)
-    if path.stat().st_size > 5 << 20:
-        raise BadFile(f"{path.name} has more than 5 MB, expected a short list of defects")
-    for n, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
-            raise BadFile(f'line {n} of {path.name} is "{line.strip()[:60]}", expected "x y width height"')
-        x, y, width, height = map(int, words)
-        if x >= shape[1] or y >= shape[0]:
-            raise ValueError(f"line {n} of {path.name} lies outside the movie of {shape[0]} x {shape[1]} px")
-        mask[y : y + height, x : x + width] = True
-    return mask

@@ -28,7 +28,7 @@ class GainReference(Section):
         advanced=True,
     )
     defects: str = setting(
-        "", "Defect file", "Bad pixels: text lines 'x y width height', or a map (1 = bad).",
+        "", "Defect file", "Bad pixels: text lines 'x y width height', SerialEM's list, or a map (1 = bad).",
         path="file", advanced=True,
     )  # fmt: skip
     hot_pixels: bool = setting(

@@ -12,9 +12,10 @@ import scipy.fft
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.check import check_movie
+from nextpyp_nb.formats.defects import read_defects
 from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
-from nextpyp_nb.formats.gain import gain_shape, read_defects, read_gain, says_packed
+from nextpyp_nb.formats.gain import gain_shape, read_gain, says_packed
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.pictures import write_jpeg
 from nextpyp_nb.formats.star import write_motion_star
@@ -180,7 +181,9 @@ def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
     sign = np.float32(-1 if settings.raw_data.invert else 1)
     for image, path in ((corrected.average, places("average")), (corrected.weighted, places("weighted"))):
-        if image is not None:
+        if image is None:
+            path.unlink(missing_ok=True)
+        else:
             host = sign * to_numpy(image)
             path.parent.mkdir(parents=True, exist_ok=True)
             # Values of unknown scale may not fit into 16 bits.

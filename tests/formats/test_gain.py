@@ -5,8 +5,9 @@ import pytest
 import tifffile
 
 from nextpyp_nb.formats.check import BadFile
+from nextpyp_nb.formats.defects import read_defects
 from nextpyp_nb.formats.dm4 import read_dm4
-from nextpyp_nb.formats.gain import read_defects, read_gain
+from nextpyp_nb.formats.gain import read_gain
 from nextpyp_nb.formats.mrc import write_mrc
 
 
