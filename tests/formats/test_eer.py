@@ -10,6 +10,11 @@ from nextpyp_nb.formats.check import BadFile, check_movie, whole
 from nextpyp_nb.formats.eer import read_eer
 from nextpyp_nb.formats.fractions import equal_fractions, frame_doses, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import read_exposure, read_frames
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.star import read_star
+from nextpyp_nb.session.places import Places
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.process_movie import process_movie
 
 BITS = {65000: (8, 4), 65001: (7, 4), 65002: (6, 2)}
 
@@ -218,3 +223,62 @@ def test_the_exposure_counts_corrupt_frames_and_shares_its_dose(tmp_path, rng, r
     read = read_exposure(path, fractions=equal_fractions(12, 5))
     assert (read.corrupt, read.n_stored, len(read.frames)) == (1, 12, 2)
     assert read.doses(24.0).tolist() == [10.0, 10.0]
+
+
+@pytest.fixture
+def processed(tmp_path, rng):
+    """Runs a small EER through the pipeline; gives its row, its average and its motion STAR."""
+    frames = rng.random((24, 144, 160)) < 0.05
+    payloads = [encode(frame, 7, 4, rng) for frame in frames]
+    payloads[5] = payloads[5][:-3] + b"\xff\xff\xff"
+    write_eer(tmp_path / "m.eer", payloads, frames.shape[1:], 65001, True)
+    for part in ("micrographs", "previews", "motion", "ctf", "picks"):
+        (tmp_path / part).mkdir()
+
+    def run(**changed):
+        known = {"scope_pixel": 2.0, "scope_voltage": 300, "scope_dose_rate": 12.0, "ctf_tile": 128}
+        settings = Settings.from_flat(known | {"gain.hot_pixels": False} | changed)
+        payload = {"folder": str(tmp_path), "name": "m", "path": str(tmp_path / "m.eer")}
+        payload |= {"first_stage": "motion", "settings": settings.model_dump()}
+        row = process_movie(payload, lambda report: None)
+        places = Places(tmp_path, "m")
+        return row, np.array(read_mrc(places("average"))[0], float), read_star(places("motion"))["general"]
+
+    return run
+
+
+def test_eer_settings_reach_the_micrograph(tmp_path, processed):
+    row, average, star = processed(movie_eer_frames=5)
+    assert (row["n_frames"], row["corrupt_frames"], row["dose_per_frame"]) == (4, 1, 2.5)
+    assert (star["rlnEERGrouping"], star["rlnEERUpsampling"]) == (5, 1)
+    assert average.shape == (144, 160)
+    row, average, star = processed(**{"motion.eer_dose": 1.0, "movie_eer_reduce": 2})
+    assert (row["n_frames"], row["corrupt_frames"], row["dose_per_frame"]) == (12, 1, 1.0)
+    assert (star["rlnEERGrouping"], star["rlnEERUpsampling"]) == (2, 2)
+    assert average.shape == (288, 320)
+    (tmp_path / "table.txt").write_text("8 2 0.5\n16 8 0.25\n")
+    row, _, star = processed(**{"motion.eer_fractions": str(tmp_path / "table.txt")})
+    assert (row["n_frames"], row["dose_per_frame"]) == (6, pytest.approx(8 / 6))
+    assert "rlnEERGrouping" not in star
+
+
+def test_a_reference_of_an_eer_is_inverted_unless_it_is_a_gain(tmp_path, rng, processed):
+    response = rng.uniform(0.5, 2, (144, 160)).astype(np.float32)
+    response[40, 50] = 0
+    factor = np.divide(
+        response[response > 0].mean(), response, where=response > 0, out=np.zeros_like(response)
+    )
+    write_mrc(tmp_path / "g.mrc", response, pixel_size=1)
+    tifffile.imwrite(tmp_path / "g.gain", factor)
+    options = {"movie_eer_frames": 6, "movie_ali": "none"}
+    plain = processed(**options)[1]
+    inverted = processed(**options, gain_reference=str(tmp_path / "g.mrc"))[1]
+    multiplied = processed(**options, gain_reference=str(tmp_path / "g.gain"))[1]
+    np.testing.assert_allclose(inverted, multiplied, atol=2e-3)
+    good = response > 0
+    np.testing.assert_allclose(inverted[good], (plain * factor)[good], atol=2e-3)
+    large = processed(**options, gain_reference=str(tmp_path / "g.mrc"), movie_eer_reduce=2)[1]
+    assert large.shape == (288, 320)
+    write_mrc(tmp_path / "large.mrc", response.repeat(2, 0).repeat(2, 1), pixel_size=1)
+    halved = processed(**options, gain_reference=str(tmp_path / "large.mrc"))[1]
+    np.testing.assert_allclose(halved, inverted, atol=2e-3)
