@@ -49,7 +49,7 @@ def _boxes(path: Path, lines: list[str], shape: tuple[int, int]) -> Mask:
             raise BadFile(f'line {n} of {path.name} is "{line.strip()[:60]}", expected "x y width height"')
         x, y, width, height = map(int, words)
         if x >= shape[1] or y >= shape[0]:
-            raise ValueError(f"line {n} of {path.name} lies outside the movie of {shape[0]} x {shape[1]} px")
+            raise BadFile(f"line {n} of {path.name} lies outside the movie of {shape[0]} x {shape[1]} px")
         mask[y : y + height, x : x + width] = True
     return mask
 
@@ -148,14 +148,14 @@ def _scaled(path: Path, mask: Mask, shape: tuple[int, int]) -> Mask:
     raise _other_size(path, (height, width), shape)
 
 
-def _other_size(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> ValueError:
+def _other_size(path: Path, size: tuple[int, int], shape: tuple[int, int]) -> BadFile:
     turned = sorted(size) == sorted(shape) or sorted(2 * side for side in size) == sorted(shape)
     advice = (
         "its camera lies on its side: take the list that was saved with these movies"
         if turned
         else "choose the list of this camera"
     )
-    return ValueError(
+    return BadFile(
         f"the defect list {path.name} is for {size[0]} x {size[1]} px, "
         f"the movie is {shape[0]} x {shape[1]}: {advice}"
     )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nextpyp_nb.formats.files import BadFile, published
 from nextpyp_nb.formats.ifd import (
     FILL_ORDER,
-    MAX_SIDE,
     PREDICTOR,
     RESOLUTION_UNIT,
     ROWS_PER_STRIP,
@@ -28,6 +27,7 @@ from nextpyp_nb.formats.ifd import (
 COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 50000: "zstd", 34926: "zstd"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _ANGSTROM_PER_UNIT = {2: 2.54e8, 3: 1e8}
+_MOST_BEYOND = 1024  # of a tile beyond its image
 # Width and height of the half-wide pages of K2 (7676 x 7420 px) and K3 (11520 x 8184 px), either way round.
 _HALVES = {
     (x // 2, y) for sides in ((7676, 7420), (7680, 7424), (11520, 8184)) for x, y in (sides, sides[::-1])
@@ -117,8 +117,8 @@ def _decode_page(tiff: Tiff, page: Page, out: NDArray[Any]) -> None:
     columns = tiff.value(page, TILE_WIDTH, width)
     if not tiled:
         rows = min(max(rows, 1), height)
-    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
-        raise BadFile(f"tiles of {rows} x {columns} px")
+    if not (0 < rows <= height + _MOST_BEYOND and 0 < columns <= width + _MOST_BEYOND):
+        raise BadFile(f"tiles of {rows} x {columns} px in an image of {height} x {width} px")
     across = -(-width // columns)
     if len(offsets) != across * -(-height // rows):
         raise BadFile(f"{len(offsets)} pieces of {rows} x {columns} px do not make {height} x {width} px")
