@@ -28,8 +28,9 @@ ROUGHNESS = (1e-1, 1e9, 60)
 
 
 def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatArray:
-    """Find how the specimen moved between frames: (frame, y, x) counts -> shifts (frame, 2) in (y, x) px.
+    """Find how the specimen moved between frames: (frame, y, x) -> shifts (frame, 2) in (y, x) px.
 
+    ``frames`` hold what moves (``moving_part``).
     A feature at p in frame 0 is at p + shifts[f] in frame f. Each frame is correlated with the sum of the
     others, damped by exp(-2 bfactor k²) with k in cycles/px; the sum moves along until nothing changes.
     Frames too weak to be seen are taken in larger groups; where nothing is seen the shifts are zero.
@@ -82,9 +83,9 @@ def _bridged(offsets: FloatArray, sure: Any) -> FloatArray:
     return np.stack([np.interp(frames, frames[sure], axis[sure]) for axis in offsets.T], axis=1)
 
 
-def _spectra(frames: Any) -> Any:
-    """Transforms of the frames less what stands still: the local mean, and sharp edges masked."""
-    xp, fft, nd = array_module(frames), fft_module(frames), ndimage_module(frames)
+def moving_part(frames: Any) -> Any:
+    """Frames less what stands still, in place: the local mean taken off, and sharp edges masked."""
+    xp, nd = array_module(frames), ndimage_module(frames)
     mean = frames.mean(axis=0)
     slope = nd.gaussian_gradient_magnitude(mean, EDGE_PX, mode="reflect")
     edges = slope > EDGE_CONTRAST * xp.median(slope)
@@ -92,9 +93,16 @@ def _spectra(frames: Any) -> Any:
     mask = xp.clip(mask, 0, 1)
     share = nd.gaussian_filter(mask, FLAT_PX, mode="reflect")
     local = nd.gaussian_filter(mean * mask, FLAT_PX, mode="reflect") / xp.maximum(share, 1e-3)
-    spectra = xp.empty((len(frames), mean.shape[0], mean.shape[1] // 2 + 1), xp.complex64)
+    frames -= local
+    frames *= mask
+    return frames
+
+
+def _spectra(frames: Any) -> Any:
+    xp, fft = array_module(frames), fft_module(frames)
+    spectra = xp.empty((*frames.shape[:2], frames.shape[2] // 2 + 1), xp.complex64)
     for number, frame in enumerate(frames):
-        spectra[number] = fft.rfft2((frame - local) * mask)
+        spectra[number] = fft.rfft2(frame)
     return spectra
 
 

@@ -1,4 +1,4 @@
-"""Whole-frame motion correction: align the frames, then sum them once at full size."""
+"""Motion correction: align the frames, then their parts, and sum them once at full size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_motion
-from nextpyp_nb.kernels.align import align_frames
-from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
-from nextpyp_nb.kernels.exposure import combine_moments, low_rank_filters
-from nextpyp_nb.kernels.fourier import fourier_resize, rfft_frequency
+from nextpyp_nb.kernels.align import align_frames, moving_part
+from nextpyp_nb.kernels.backend import array_module, to_numpy
+from nextpyp_nb.kernels.exposure import low_rank_filters
+from nextpyp_nb.kernels.fourier import fourier_resize
+from nextpyp_nb.kernels.frame_sum import sum_frames
 from nextpyp_nb.kernels.gain import fill_defects, find_defects, replace_defects
+from nextpyp_nb.kernels.local_motion import fit_local_motion
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
-TAPS = np.arange(-2, 4)
-MIN_RESPONSE = 0.5
 MIN_SIDE = 32
-TOGETHER = 4
+METHODS = ("local", "whole-frame", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ def correct_motion(  # noqa: PLR0913
     voltage: float,
     dose_per_frame: float | FloatArray | None,
     initial_dose: float = 0.0,
-    method: str = "whole-frame",
+    method: str = "local",
     first_frame: int = 0,
     last_frame: int = -1,
     group: int = 1,
@@ -52,8 +51,9 @@ def correct_motion(  # noqa: PLR0913
     integer_shifts: bool = False,
     hot_pixels: bool = True,
 ) -> CorrectedMovie:
-    """Align raw frames as a whole and sum them: (frame, y, x) counts, y up -> two (y, x) images.
+    """Align raw frames and sum them: (frame, y, x) counts, y up -> two (y, x) images.
 
+    ``method`` "local" also lets parts move against each other where that proves true, "whole-frame" does not.
     ``gain`` multiplies and is 0 where dead, ``defects`` is True where bad, ``pixel_size`` Å, ``voltage`` kV,
     doses e⁻/Å² (one, or one for each frame of the movie), ``bfactor`` px². The motion found is that of the
     specimen: frames are sampled at +shift.
@@ -61,20 +61,17 @@ def correct_motion(  # noqa: PLR0913
     doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
     bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
-    shifts: FloatArray = np.zeros((len(frames), 2))
-    if method == "whole-frame":
-        bin_ = _align_binning(frames.shape[1:], pixel_size)
-        small = _binned(frames, gain, bad, bin_)
-        shifts = bin_ * align_frames(small, bfactor=bfactor / bin_**2, group=group)
-    elif method != "none":
-        raise ValueError(f"alignment method is {method!r}, expected 'whole-frame' or 'none'")
+    shifts, local = _find_motion(
+        frames, gain, bad, method, pixel_size, bfactor=bfactor, group=group, whole_pixels=integer_shifts
+    )
     exposures = (initial_dose + np.cumsum(doses))[first_frame : first_frame + len(frames)]
     dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
-    average, weighted = _sums(
+    average, weighted = sum_frames(
         _corrected(frames, gain, bad),
         np.round(shifts) if integer_shifts else shifts,
         low_rank_filters(exposures, pixel_size=pixel_size, voltage=voltage) if weighting else None,
+        local,
     )
     motion = MotionModel(
         shifts=shifts.astype(np.float32),
@@ -82,6 +79,7 @@ def correct_motion(  # noqa: PLR0913
         dose_per_frame=dose,
         height=frames.shape[1],
         width=frames.shape[2],
+        local=None if local is None else local.astype(np.float32),
     )
     return CorrectedMovie(
         average=_reduced(average, binning),
@@ -126,6 +124,31 @@ def take_micrograph(
     )
     average = _reduced(replace_defects(image, bad), binning)
     return CorrectedMovie(average=average, weighted=None, motion=motion, defects=bad, mean_dose=float("nan"))
+
+
+def _find_motion(
+    frames: Any,
+    gain: Any,
+    bad: Any,
+    method: str,
+    pixel_size: float,
+    *,
+    bfactor: float,
+    group: int,
+    whole_pixels: bool,
+) -> tuple[FloatArray, FloatArray | None]:
+    """Shifts (frame, 2) and local coefficients in px of the raw frames."""
+    if method not in METHODS:
+        raise ValueError(f"alignment method is {method!r}, expected one of {', '.join(map(repr, METHODS))}")
+    if method == "none":
+        return np.zeros((len(frames), 2)), None
+    bin_ = _align_binning(frames.shape[1:], pixel_size)
+    small = moving_part(_binned(frames, gain, bad, bin_))
+    shifts = align_frames(small, bfactor=bfactor / bin_**2, group=group)
+    local = None
+    if method == "local" and not whole_pixels:
+        local = fit_local_motion(small, shifts, pixel_size=bin_ * pixel_size)
+    return bin_ * shifts, None if local is None else bin_ * local
 
 
 def _chosen_frames(frames: Any, first: int, last: int) -> Any:
@@ -194,75 +217,6 @@ def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
         small[number] = sum(rows[:, k::bin_] for k in range(bin_))
     small /= bin_**2
     return small
-
-
-def _sums(
-    frames: Iterator[Any], shifts: FloatArray, filters: tuple[FloatArray, FloatArray, FloatArray] | None
-) -> tuple[Any, Any | None]:
-    """Mean and exposure-weighted mean of the frames sampled at +shift."""
-    n = len(shifts)
-    weights = np.full((1, n), 1 / n, np.float32) if filters is None else filters[0]
-    sums: Any = None
-    waiting: list[Any] = []
-    for number, frame in enumerate(frames, start=1):
-        waiting.append(frame)
-        if sums is None:
-            sums = array_module(frame).zeros((len(weights), *frame.shape), np.float32)
-        if len(waiting) == TOGETHER or number == n:
-            chosen = slice(number - len(waiting), number)
-            _add_shifted(sums, waiting, weights[:, chosen], shifts[chosen])
-            waiting.clear()
-    xp, fft = array_module(sums), fft_module(sums)
-    shape = sums.shape[1:]
-    response = xp.asarray(_response(shape, shifts))
-    plain = sums[0] if filters is None else xp.tensordot(xp.asarray(filters[2]), sums, 1)
-    average = fft.irfft2(fft.rfft2(plain) / response, s=shape)
-    if filters is None:
-        return average, None
-    return average, fft.irfft2(combine_moments(sums, filters[1]) / response, s=shape)
-
-
-def lanczos(fraction: float) -> FloatArray:
-    """Six Lanczos-3 weights at the pixels -2..3 around a point ``fraction`` px past pixel 0."""
-    distance = fraction - TAPS
-    taps = np.sinc(distance) * np.sinc(distance / 3)
-    return np.asarray(taps / taps.sum(), np.float32)
-
-
-def _add_shifted(sums: Any, frames: Any, weights: FloatArray, shifts: FloatArray) -> None:
-    """Add the frames, each sampled at its +shift, to each sum with its weights (sum, frame)."""
-    whole = np.floor(shifts).astype(np.int64)
-    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in shifts - whole])
-    starts = whole + TAPS[0]
-    xp = array_module(sums)
-    if not on_gpu(sums):
-        _cpu_motion.add_shifted(sums, xp.stack(frames), np.ascontiguousarray(weights), starts, taps)
-        return
-    for number, frame in enumerate(frames):
-        for axis, n in enumerate(frame.shape):
-            place = (xp.arange(n) + int(starts[number, axis])) % (2 * n)
-            shifted = xp.zeros_like(frame)
-            for tap in taps[number, axis]:
-                inside = xp.where(place < n, place, 2 * n - 1 - place)
-                shifted += float(tap) * xp.take(frame, inside, axis=axis)
-                place = (place + 1) % (2 * n)
-            frame = shifted
-        for total, weight in zip(sums, weights[:, number], strict=True):
-            total += float(weight) * frame
-
-
-def _response(shape: tuple[int, int], shifts: FloatArray) -> FloatArray:
-    """Mean amplitude that the interpolation leaves at each point of the rfft2."""
-    ky, kx = rfft_frequency(shape)
-    fraction = shifts - np.floor(shifts)
-    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in fraction])
-    offset = TAPS[None, None, :] - fraction[:, :, None]
-    along_y, along_x = (
-        np.einsum("ft,ftk->fk", taps[:, axis], np.cos(2 * np.pi * offset[:, axis, :, None] * k.ravel()))
-        for axis, k in enumerate((ky, kx))
-    )
-    mean = along_y.T @ along_x / len(shifts)
-    return np.asarray(np.maximum(mean, MIN_RESPONSE), np.float32)
 
 
 def _reduced(image: Any, binning: int) -> Any:

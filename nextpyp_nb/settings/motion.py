@@ -8,8 +8,9 @@ from nextpyp_nb.settings.fields import Section, setting
 class FrameAlignment(Section):
     """How frames are aligned and summed."""
 
-    method: Literal["whole-frame", "none"] = setting(
-        "whole-frame", "Method", "Whole-frame alignment, or none for frames that are aligned already.",
+    method: Literal["local", "whole-frame", "none"] = setting(
+        "local", "Method",
+        "Whole frames, then their parts where that proves true; or none for frames that are aligned already.",
         alias="movie_ali",
     )  # fmt: skip
     first_frame: int = setting(

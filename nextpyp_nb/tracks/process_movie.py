@@ -100,6 +100,7 @@ def _motion(path: Path, places: Places, settings: Settings, payload: dict[str, A
         dose_per_frame=motion.dose_per_frame,
         shape=np.array([motion.height, motion.width]),
         mean_dose=corrected.mean_dose,
+        **({} if motion.local is None else {"local": motion.local}),
     )
     average = to_numpy(corrected.average)
     return {
@@ -244,6 +245,7 @@ def _read_motion(places: Places) -> tuple[MotionModel, float]:
         dose_per_frame=float(stored["dose_per_frame"]),
         height=height,
         width=width,
+        local=stored.get("local"),
     )
     return motion, float(stored["mean_dose"])
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import motion
-from nextpyp_nb.kernels.align import align_frames, peak_position, smooth_trajectory
+from nextpyp_nb.kernels import frame_sum, motion
+from nextpyp_nb.kernels.align import align_frames, moving_part, peak_position, smooth_trajectory
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
 
 SHAPE = (256, 320)
@@ -111,7 +111,7 @@ def test_summed_frames_are_sampled_at_plus_shift():
     shifts = np.array([[0.0, 0.0], [1.4, -2.7], [3.3, 5.2]])
     image = specimen()
     frames = iter([moved(image, s).astype(np.float32) for s in shifts])
-    average, weighted = motion._sums(frames, shifts, None)
+    average, weighted = frame_sum.sum_frames(frames, shifts, None)
     assert weighted is None
     inner = (slice(10, -10), slice(10, -10))
     np.testing.assert_allclose(average[inner], image[inner], atol=0.01)
@@ -210,7 +210,7 @@ def test_a_single_image_is_refused():
 def test_array_code_gives_the_same_sum_as_the_loop(monkeypatch):
     frames = movie(trajectory(5, 30.0))
     loop = motion.correct_motion(frames, **KNOWN)
-    monkeypatch.setattr(motion, "on_gpu", lambda array: True)
+    monkeypatch.setattr(frame_sum, "on_gpu", lambda array: True)
     plain = motion.correct_motion(frames, **KNOWN)
     np.testing.assert_allclose(plain.average, loop.average, atol=1e-4)
     np.testing.assert_allclose(plain.weighted, loop.weighted, atol=1e-4)
@@ -262,7 +262,7 @@ def test_input_is_left_alone():
 
 def test_alignment_stands_alone():
     truth = trajectory(8, 5.0)
-    assert rms(align_frames(movie(truth).astype(np.float32)), truth) < 0.15
+    assert rms(align_frames(moving_part(movie(truth).astype(np.float32))), truth) < 0.15
     np.testing.assert_array_equal(align_frames(np.ones((1, 64, 64), np.float32)), 0)
 
 

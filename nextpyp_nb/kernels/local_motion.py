@@ -1,0 +1,266 @@
+"""How the parts of a specimen move against each other: a smooth field fitted to the correlation of patches.
+
+A patch and frame are too weak to be placed one by one, so all are placed at once by the few numbers of
+RELION's model, with a prior that motion is smooth in space and fast early on (as in Bayesian polishing).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+import scipy.optimize
+
+from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
+from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.records import FloatArray
+
+SIZE, SPACING = 96, 64  # px
+REACH = 6  # px
+BFACTOR = 100.0  # Å²
+SMALLEST_WEIGHT = 0.02
+HIGH_PASS = 0.008
+CROSS = 1.5
+AMOUNTS = (0.15, 0.3, 0.6)  # Å, usual motion by each shape over a movie
+CURVED = 0.36
+ROUNDS = 3
+TOLERANCE_PX = 0.05
+FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
+POOLED_FRAMES = 8
+SURE = 2.5
+FOLDS = 4
+
+# Rows are shapes of unit rms over the frame, columns RELION's 1 x x² y y² xy.
+SHAPES = np.sqrt([[12.0], [12.0], [144.0], [180.0], [180.0]]) * np.array(
+    [
+        [0, 1, 0, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0, 1],
+        [-1 / 12, 0, 1, 0, 0, 0],
+        [-1 / 12, 0, 0, 0, 1, 0],
+    ]
+)
+USUAL = np.array([1, 1, CURVED, CURVED, CURVED])
+POWERS = np.arange(1, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Patches:
+    """Spectra (patch, frame, ky, kx) of windows that follow the specimen by whole pixels.
+
+    ``centres`` (patch, 2) are in -0.5..0.5, ``rest`` (frame, 2) is the px still to move back.
+    """
+
+    centres: FloatArray
+    rest: FloatArray
+    spectra: Any
+    ky: FloatArray
+    kx: FloatArray
+    weight: FloatArray
+
+
+def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> FloatArray | None:
+    """Motion of the parts against the whole: (frame, y, x) and shifts (frame, 2) px -> (2, 6, 3) px or None.
+
+    ``frames`` hold what moves (``moving_part``), ``pixel_size`` is theirs in Å. The coefficients are those of
+    MotionModel.local. They count only where some frames foretell how the parts move in the others; else None.
+    """
+    n = len(frames)
+    patches = _cut(frames, shifts, BFACTOR / pixel_size**2) if n >= FEWEST_FRAMES else None
+    if patches is None:
+        return None
+    factors = _time_factors(n)
+    unit = _design(patches.centres, n, factors) / pixel_size
+    at: FloatArray = np.zeros((*unit.shape[:2], 2))
+    maps = _maps(patches, at)
+    amount = _usual_amount(maps, unit)
+    if amount is None:
+        return None
+    design = amount * unit
+    found: FloatArray = np.zeros((design.shape[2], 2))
+    for _ in range(ROUNDS):
+        found = _fit(maps, design, found, at)
+        before, at = at, design @ found
+        if np.abs(at - before).max() < TOLERANCE_PX:
+            break
+        maps = _maps(patches, at)
+    found = found.reshape(len(SHAPES), len(POWERS), 2) * (amount / pixel_size * USUAL[:, None, None])
+    in_time = factors / (n - 1.0) ** POWERS[:, None]
+    return np.asarray(np.einsum("sb,pk,ska->abp", SHAPES, in_time, found))
+
+
+def field_basis(centres: FloatArray) -> FloatArray:
+    """RELION's six functions of the place: (place, 2) in (y, x), -0.5..0.5 -> (place, 6)."""
+    y, x = np.moveaxis(np.asarray(centres), -1, 0)
+    return np.stack([np.ones_like(x), x, x * x, y, y * y, x * y], axis=-1)
+
+
+def local_shifts(local: FloatArray, centres: FloatArray, frame: int) -> FloatArray:
+    """Shifts (place, 2) px of one frame by the coefficients of MotionModel.local."""
+    return np.asarray(field_basis(centres) @ (local @ float(frame) ** POWERS).T)
+
+
+def _time_factors(n: int) -> FloatArray:
+    """Factors of the prior over the powers of time, 0..1: a random walk in its square root."""
+    time = np.arange(n) / (n - 1)
+    powers = time[:, None] ** POWERS
+    root = np.sqrt(time)
+    walk = np.minimum.outer(root, root)
+    back = np.linalg.pinv(powers - powers.mean(axis=0))
+    strength, turn = np.linalg.eigh(back @ walk @ back.T)
+    return np.asarray(turn * np.sqrt(np.maximum(strength, 0)))
+
+
+def _design(centres: FloatArray, n: int, factors: FloatArray) -> FloatArray:
+    """What each unknown moves, where 1 Å is usual: (patch, frame, 15) Å, zero on average over time."""
+    space = field_basis(centres) @ SHAPES.T * USUAL
+    time = (np.arange(n)[:, None] / (n - 1)) ** POWERS @ factors
+    time -= time.mean(axis=0)
+    return np.asarray(np.einsum("ps,fk->pfsk", space, time).reshape(len(space), n, -1))
+
+
+def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
+    """Overlapping sine windows, which make up an even cover of what stays in the frame throughout."""
+    xp, fft = array_module(frames), fft_module(frames)
+    whole = np.round(shifts).astype(int)
+    low = np.maximum(0, -whole.min(axis=0))
+    high = np.array(frames.shape[1:]) - np.maximum(0, whole.max(axis=0))
+    if (high - low < SIZE).any():
+        return None
+    tops, lefts = (
+        np.linspace(a, b - SIZE, max(2, round((b - SIZE - a) / SPACING) + 1)).astype(int)
+        for a, b in zip(low, high, strict=True)
+    )
+    corners = np.array([(row, column) for row in tops for column in lefts])
+    if len(corners) < FEWEST_PATCHES:
+        return None
+    window = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
+    window = xp.asarray(window[:, None] * window)
+    ky, kx = (k.ravel() for k in rfft_frequency((SIZE, SIZE)))
+    far = np.sqrt(-np.log(SMALLEST_WEIGHT) / (2 * bfactor))
+    rows, columns = xp.asarray(np.flatnonzero(np.abs(ky) < far)), int(np.sum(kx < far))
+    ky, kx = ky[np.abs(ky) < far], kx[:columns]
+    spectra = xp.empty((len(corners), len(frames), len(ky), len(kx)), xp.complex64)
+    for patch, corner in enumerate(corners):
+        for frame, (y, x) in enumerate(corner + whole):
+            spectrum = fft.rfft2(frames[frame, y : y + SIZE, x : x + SIZE] * window)
+            spectra[patch, frame] = spectrum[rows, :columns]
+    return _Patches(
+        centres=(corners + SIZE / 2) / np.array(frames.shape[1:]) - 0.5,
+        rest=shifts - whole,
+        spectra=spectra,
+        ky=ky,
+        kx=kx,
+        weight=_weight(ky, kx, bfactor),
+    )
+
+
+def _weight(ky: FloatArray, kx: FloatArray, bfactor: float) -> FloatArray:
+    """Damping of what later frames have lost and of gradients; the lines of fixed patterns are left out."""
+    square = ky[:, None] ** 2 + kx**2
+    weight = np.exp(-2 * bfactor * square) * -np.expm1(-square / (2 * HIGH_PASS**2))
+    weight[np.abs(ky) * SIZE < CROSS] = 0
+    weight[:, kx * SIZE < CROSS] = 0
+    return np.asarray(weight, np.float32)
+
+
+def _maps(patches: _Patches, at: FloatArray) -> FloatArray:
+    """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved by ``at``."""
+    xp = array_module(patches.spectra)
+    offsets = np.arange(-REACH, REACH + 1)
+    ky, kx, weight = (xp.asarray(a) for a in (patches.ky, patches.kx, patches.weight))
+    to_y = xp.asarray(np.exp(2j * np.pi * offsets[:, None] * patches.ky).astype(np.complex64))
+    to_x = xp.asarray(np.exp(2j * np.pi * patches.kx[:, None] * offsets).astype(np.complex64))
+    maps = np.empty((*at.shape[:2], len(offsets), len(offsets)), np.float32)
+    for patch, spectra in enumerate(patches.spectra):
+        move = xp.asarray((patches.rest + at[patch]).astype(np.float32))
+        turn_y = xp.exp(2j * np.pi * move[:, :1] * ky).astype(xp.complex64)
+        turn_x = xp.exp(2j * np.pi * move[:, 1:] * kx).astype(xp.complex64)
+        back = spectra * turn_y[:, :, None] * turn_x[:, None, :]
+        product = xp.conj(back.sum(axis=0) - back) * back * weight
+        maps[patch] = to_numpy((to_y @ (product @ to_x)).real)
+    noise = maps.std(axis=(1, 2, 3), keepdims=True)
+    maps /= np.maximum(noise, 1e-30)
+    for axis in (2, 3):
+        maps = scipy.ndimage.spline_filter1d(maps, axis=axis, output=np.float32)
+    return maps
+
+
+def _read(maps: FloatArray, offset: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Value, slope (.., 2) and curvature (.., 2) of cubic-spline maps at an offset (patch, frame, 2) px."""
+    place = offset + REACH
+    inside = np.clip(place, 1, 2 * REACH - 1 - 1e-6)
+    first = inside.astype(int)
+    t = inside - first
+    value = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+    slope = np.stack([-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]) / 2
+    slope *= place == inside
+    bend = np.stack([1 - t, 3 * t - 2, 1 - 3 * t, t])
+    patch, frame = np.ogrid[: maps.shape[0], : maps.shape[1]]
+    corner = first[..., None] - 1 + np.arange(4)
+    near = maps[
+        patch[..., None, None], frame[..., None, None], corner[:, :, 0, :, None], corner[:, :, 1, None, :]
+    ]
+    across = np.einsum("pfyx,kxpf->kypf", near, np.stack([value, slope, bend])[..., 1])
+    down = np.stack([value, slope, bend])[..., 0]
+    return (
+        np.sum(across[0] * down[0], axis=0),
+        np.stack([np.sum(across[0] * down[1], axis=0), np.sum(across[1] * down[0], axis=0)], axis=-1),
+        np.stack([np.sum(across[0] * down[2], axis=0), np.sum(across[2] * down[0], axis=0)], axis=-1),
+    )
+
+
+def _certainty(maps: FloatArray, offset: FloatArray) -> FloatArray:
+    """Factors (patch, 1) from correlation to log likelihood, whose slopes scatter as its curvature says."""
+    _, slope, bend = _read(maps, offset)
+    signal, noise = -bend.sum(axis=(1, 2)), (slope**2).sum(axis=(1, 2))
+    pooled = POOLED_FRAMES / maps.shape[1]
+    signal = np.maximum(signal, 0) + pooled * max(signal.mean(), 0)
+    return np.asarray(signal / np.maximum(noise + pooled * noise.mean(), 1e-30))[:, None]
+
+
+def _fit(maps: FloatArray, design: FloatArray, start: FloatArray, at: FloatArray) -> FloatArray:
+    """The likeliest amounts (15, 2) under the maps, made at ``at``, and a prior of unit variance."""
+    certainty = _certainty(maps, design @ start - at)
+
+    def cost(amounts: FloatArray) -> tuple[float, FloatArray]:
+        amounts = amounts.reshape(start.shape)
+        value, slope, _ = _read(maps, design @ amounts - at)
+        uphill = np.tensordot(design, certainty[..., None] * slope, axes=((0, 1), (0, 1)))
+        total = 0.5 * np.sum(amounts**2) - np.sum(certainty * value)
+        return float(total), np.asarray((amounts - uphill).ravel())
+
+    options = {"maxiter": 40}
+    result = scipy.optimize.minimize(cost, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(result.x.reshape(start.shape))
+
+
+def _usual_amount(maps: FloatArray, unit: FloatArray) -> float | None:
+    """How much motion, Å, to expect for the frames to foretell each other best; None if they do not.
+
+    The least amount makes the most careful test of whether there is any motion at all.
+    """
+    gains: list[float] = []
+    for amount in AMOUNTS:
+        gain = _foretold(maps, amount * unit)
+        if not gains and gain.sum() <= SURE * gain.std() * np.sqrt(len(gain)):
+            return None
+        gains.append(float(gain.sum()))
+    return AMOUNTS[int(np.argmax(gains))]
+
+
+def _foretold(maps: FloatArray, design: FloatArray) -> FloatArray:
+    """Log likelihood (patch,) that each quarter of the frames gains by what the others say."""
+    frames = np.arange(maps.shape[1])
+    gain = np.zeros(len(maps))
+    nothing = np.zeros((design.shape[2], 2))
+    certainty = _certainty(maps, np.zeros((*design.shape[:2], 2)))
+    for fold in range(FOLDS):
+        held = frames % FOLDS == fold
+        # Centred over the frames that fit, the noise that a pair of frames shares cancels in the test.
+        centred = design - design[:, ~held].mean(axis=1, keepdims=True)
+        known = centred[:, ~held]
+        offset = centred[:, held] @ _fit(maps[:, ~held], known, nothing, np.zeros((*known.shape[:2], 2)))
+        moved, still = (_read(maps[:, held], place)[0] for place in (offset, 0 * offset))
+        gain += np.sum(certainty * (moved - still), axis=1)
+    return gain
