@@ -33,6 +33,10 @@ class CtfEstimation(Section):
         le=2000,
     )
     astigmatism: bool = setting(True, "Fit astigmatism", "Two defoci and an angle.", alias="ctf_use_ast")
+    astigmatism_tolerance: float = setting(
+        500.0, "Expected astigmatism", "Larger ones must be earned by the fit.",
+        unit="Å", alias="ctf_dast", advanced=True, ge=10, le=50000,
+    )  # fmt: skip
     phase_shift: bool = setting(
         False, "Fit phase shift", "For a phase plate.", alias="ctf_use_phs", advanced=True
     )
