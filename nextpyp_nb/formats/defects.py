@@ -20,6 +20,8 @@ def read_defects(path: str | os.PathLike[str], shape: tuple[int, int]) -> Mask:
     from an image (1 = bad).
     """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no defect file at {path}; give the right file in Settings, Gain reference")
     with path.open("rb") as file:
         head = file.read(1024)
     if b"\0" in head:

@@ -58,6 +58,10 @@ def read_fractions(path: str | os.PathLike[str], n_raw: int) -> Fractions:
     Raw frames that make no full fraction, at the end of the movie or of the table, are left out.
     """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no fraction table at {path}; give the right file in Settings, Frame alignment"
+        )
     if path.stat().st_size > 1 << 20:
         raise BadFile(f"{path.name} has more than 1 MB, expected a few lines")
     bounds, doses = [0], []

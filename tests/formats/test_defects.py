@@ -66,3 +66,8 @@ def test_a_broken_line_is_told(defects, line):
     defects.write_text(LIST + line)
     with pytest.raises(BadFile, match=r"line 14 of defects\.txt: "):
         read_defects(defects, (8, 12))
+
+
+def test_a_missing_file_is_told(defects):
+    with pytest.raises(FileNotFoundError, match=r"no defect file at .*none; give the right file"):
+        read_defects(defects.with_name("none"), (8, 12))

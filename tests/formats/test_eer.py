@@ -213,6 +213,8 @@ def test_other_tables_are_refused(tmp_path, line):
     (tmp_path / "t.txt").write_text(line)
     with pytest.raises(BadFile, match=r"expected|makes no fraction"):
         read_fractions(tmp_path / "t.txt", 30)
+    with pytest.raises(FileNotFoundError, match="no fraction table at"):
+        read_fractions(tmp_path / "none.txt", 30)
 
 
 def test_the_exposure_counts_corrupt_frames_and_shares_its_dose(tmp_path, rng, raw):
