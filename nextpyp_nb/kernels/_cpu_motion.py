@@ -99,6 +99,8 @@ def _pull_down(
     begin, end = _taps(table, left - start), _taps(table, right - start)
     last = min(first + grid, len(line))
     for k in range(table.shape[1]):
+        if begin[k] == 0 and end[k] == 0:
+            continue
         tap, slope = begin[k], (end[k] - begin[k]) / np.float32(grid)
         row = frame[_mirror(y + start + k - 2, len(frame))]
         for x in range(first, last):
@@ -114,6 +116,8 @@ def _pull_across(
     begin, end = _taps(table, left - start), _taps(table, right - start)
     last = min(first + grid, len(line))
     for k in range(table.shape[1]):
+        if begin[k] == 0 and end[k] == 0:
+            continue
         tap, slope = begin[k], (end[k] - begin[k]) / np.float32(grid)
         place = start + k - 2
         if first + place >= 0 and last + place <= len(line):

@@ -16,7 +16,7 @@ from nextpyp_nb.records import FloatArray
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
 TOGETHER = 4
-GRID = 16
+GRID = 32
 TAP_STEPS = 1024
 
 
