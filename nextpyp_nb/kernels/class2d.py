@@ -110,8 +110,11 @@ def _schedule(
         hesitate = 1 + (choices - 1) * max(0.0, 1 - i / max(annealing - 3, 1))
         # While particles still hop between classes their shifts would wander off with them.
         plans.append(Pass(hot, hesitate, share, hesitate < 1.5, i % 5 == 4, "finding classes"))
-    everyone = ((wide, False, "sorting all"), (near, True, "refining"), (near, True, "refining"))
-    plans += [Pass(plan, 1.0, n, True, recentre, name) for plan, recentre, name in everyone]
+    plans += [
+        Pass(wide, 1.0, n, True, False, "sorting all", split=True),
+        Pass(near, 1.0, n, True, True, "refining", split=True),
+        Pass(near, 1.0, n, True, True, "refining"),
+    ]
     return plans + [Pass(fine, 1.0, n, True, False, "refining")] * 2
 
 

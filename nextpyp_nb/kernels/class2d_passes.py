@@ -24,6 +24,10 @@ from nextpyp_nb.kernels.class2d_search import (
 from nextpyp_nb.kernels.polar import radial_window
 from nextpyp_nb.records import FloatArray
 
+# A class below this part of the mean size is free to be given away.
+SMALL = 0.25
+MIXED = 0.75
+
 IntArray = np.ndarray[Any, np.dtype[np.intp]]
 
 
@@ -31,7 +35,8 @@ IntArray = np.ndarray[Any, np.dtype[np.intp]]
 class Pass:
     """One pass: its search, between how many classes particles hesitate, how many particles take part.
 
-    ``follow`` searches the next pass around the shifts found; ``recentre`` moves references to their mass.
+    ``follow`` searches the next pass around the shifts found; ``recentre`` moves references to their mass;
+    ``split`` hands the misfits of a mixed class to a class that has hardly any particles.
     """
 
     plan: SearchPlan
@@ -40,6 +45,7 @@ class Pass:
     follow: bool
     recentre: bool
     name: str
+    split: bool = False
 
 
 class Passes:
@@ -65,7 +71,7 @@ class Passes:
         self.references = references
         self.number: IntArray = np.zeros(n, np.intp)
         self.rotation, self.probability = np.zeros(n, np.float32), np.zeros(n, np.float32)
-        self.shift = np.zeros((n, 2), np.float32)
+        self.shift, self.likelihood = np.zeros((n, 2), np.float32), np.zeros(n, np.float32)
         self.sums = HalfSums.empty(len(references), grid, xp)
 
     def seed(self, classes: IntArray, among: IntArray) -> None:
@@ -95,7 +101,29 @@ class Passes:
             if step.follow:
                 self.shift[part] = shift
             advance(len(part))
+        if step.split:
+            self._split()
         self._renew(chosen, step.recentre)
+
+    def _split(self) -> None:
+        """Give the misfits of mixed classes to the smallest classes, and sum again.
+
+        Those who were in a small class are left out: few strong ones would outweigh the misfits.
+        """
+        count = np.bincount(self.number, minlength=len(self.references))
+        small = np.argsort(count)[: max(1, len(count) // 8)]
+        counted = np.ones(len(self.number), bool)
+        for k in small[count[small] < SMALL * count.mean()]:
+            misfits = _misfits(self.number, self.likelihood)
+            if len(misfits) == 0:
+                break
+            counted[self.number == k] = False
+            self.number[misfits] = k
+        self.sums = HalfSums.empty(len(count), self.particles.grid, array_module(self.references))
+        rest = np.flatnonzero(counted)
+        for start in range(0, len(rest), 256):
+            part = rest[start : start + 256]
+            self.sums.add(self.particles, part, self.number[part], self.rotation[part], self.shift[part])
 
     def _heat(self, bank: ReferenceBank, step: Pass, chosen: IntArray) -> float:
         """The temperature of the pass, from a sample of its particles; 0 for none."""
@@ -118,6 +146,7 @@ class Passes:
         length = np.hypot(*shift.T)[:, None]
         share = np.exp(found.likelihood - found.likelihood.max(axis=1, keepdims=True))
         self.number[part], self.rotation[part] = number, rotation
+        self.likelihood[part] = found.likelihood[rows, number]
         self.probability[part] = share[rows, number] / share.sum(axis=1)
         return np.asarray(shift * np.minimum(1, self.reach / np.maximum(length, 1e-6)), np.float32)
 
@@ -132,3 +161,26 @@ class Passes:
             lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
             crowd = np.bincount(self.number[chosen])[self.number[chosen]]
             self.seed(lost, self.rng.choice(chosen, len(chosen), p=crowd / crowd.sum()))
+
+
+def _misfits(number: IntArray, likelihood: FloatArray) -> IntArray:
+    """The less likely of the two kinds in the most mixed class; none if likelihoods form one kind only.
+
+    A class is cut where the variance between both sides is largest (Otsu). For one kind (normal) that is
+    0.64 of the whole variance.
+    """
+    most, misfits = 0.0, np.zeros(0, np.intp)
+    for k in np.unique(number):
+        members = np.flatnonzero(number == k)
+        members = members[np.argsort(likelihood[members])]
+        n, values = len(members), likelihood[members].astype(np.float64)
+        if n < 20 or values.var() == 0:
+            continue
+        low = np.arange(1, n)
+        total = np.cumsum(values)
+        between = (total[-1] * low / n - total[:-1]) ** 2 / (low * (n - low))
+        cut = int(between[4:-5].argmax()) + 4
+        mixed = between[cut] / values.var() > MIXED
+        if mixed and between[cut] * n > most:
+            most, misfits = float(between[cut] * n), members[: cut + 1]
+    return misfits
