@@ -26,7 +26,8 @@ def possible(state: str, counts: dict[str, int]) -> dict[str, bool]:
     results = any(counts.get(name, 0) for name in ("done", "failed"))
     stopped = state in ("stopped", "stale")
     return {
-        "start": stopped or state == "paused",
+        # While the last movies or the round in flight are finished, Start takes the Stop back.
+        "start": stopped or state in ("paused", "stopping"),
         "restart": state != "stopping" and (not stopped or results),
         "clear": results and state != "stopping",
         "stop": state in ("running", "waiting", "paused"),

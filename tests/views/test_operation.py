@@ -30,7 +30,7 @@ def page(session, live):
         ("running", SOME, "restart clear stop"),
         ("waiting", SOME, "restart clear stop"),
         ("paused", SOME, "start restart clear stop"),
-        ("stopping", SOME, ""),
+        ("stopping", SOME, "start"),
     ],
 )
 def test_impossible_buttons_are_disabled(state, counts, can):
