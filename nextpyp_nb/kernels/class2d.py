@@ -71,8 +71,11 @@ def classify(
         advance=lambda count: report(count, "preparing particles"),
     )  # fmt: skip
     work = _begin(particles, classes, state, _ring_weights(grid, extent, min_resolution), radius, reach, seed)
+    before = work.references.copy()
     for step in plan:
         work.run(step, partial(report, text=step.name))
+    if state is not None:
+        work.keep_numbers(before[: len(state.averages)])
     return _finish(work, pixel_size, 1 if state is None else int(state.rounds) + 1)
 
 

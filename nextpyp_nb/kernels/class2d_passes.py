@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 
-from nextpyp_nb.kernels.backend import array_module
+from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
 from nextpyp_nb.kernels.class2d_average import (
     HalfSums,
     centred,
@@ -21,7 +22,7 @@ from nextpyp_nb.kernels.class2d_search import (
     in_particle_frame,
     temperature,
 )
-from nextpyp_nb.kernels.polar import radial_window
+from nextpyp_nb.kernels.polar import radial_window, ring_power
 from nextpyp_nb.records import FloatArray
 
 # A class below this part of the mean size is free to be given away.
@@ -124,6 +125,24 @@ class Passes:
         for start in range(0, len(rest), 256):
             part = rest[start : start + 256]
             self.sums.add(self.particles, part, self.number[part], self.rotation[part], self.shift[part])
+
+    def keep_numbers(self, before: Any) -> None:
+        """Renumber the classes so that each keeps the place of the reference it resembles in ``before``."""
+        grid, now = self.particles.grid, self.references
+        xp, weights = array_module(now), self.ring_weights
+        likeness = np.full((len(now), len(now)), -1.0)
+        size_now, size_before = (xp.sqrt(ring_power(r, grid) @ weights + 1e-20) for r in (now, before))
+        weighted = now * (weights / grid.angles)[:, None]
+        for k, old in enumerate(before):
+            product = (old.conj() * weighted).sum(axis=1)
+            over_rotations = fft_module(product).irfft(product, n=grid.angles, axis=1)
+            likeness[k] = to_numpy(over_rotations.max(axis=1) / (size_now * size_before[k]))
+        _, order = scipy.optimize.linear_sum_assignment(-likeness)
+        self.references = now[order]
+        self.sums = HalfSums(
+            self.sums.signal[:, order], self.sums.weight[:, order], self.sums.count[:, order]
+        )
+        self.number = np.argsort(order)[self.number]
 
     def _heat(self, bank: ReferenceBank, step: Pass, chosen: IntArray) -> float:
         """The temperature of the pass, from a sample of its particles; 0 for none."""
