@@ -29,7 +29,8 @@ class Database:
         self._depth = 0
         self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _write_ahead(self._connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         migrate(self._connection)
         self.epoch = self._value("SELECT epoch FROM lease") if epoch is None else epoch
@@ -127,3 +128,16 @@ class Database:
 def to_json(value: Any) -> str:
     """JSON on one line, the same for the same content."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=str)
+
+
+def _write_ahead(connection: sqlite3.Connection, patience: float = 10.0) -> None:
+    """Switch to write-ahead logging; SQLite's own time-out does not cover the change of journal."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)

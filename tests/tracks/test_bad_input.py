@@ -124,12 +124,18 @@ def test_a_full_disk_pauses_the_transfer_and_then_goes_on(session, microscope, m
     ]
 
 
+def is_movie_worker(process):
+    try:
+        return "nextpyp_nb.engine.worker" in process.cmdline() and process.nice() == 0
+    except psutil.Error:
+        return False
+
+
 def test_a_worker_that_is_killed_costs_its_movie_one_attempt(session):
     def at_work():
         if session.status().tracks["preprocess"].message.startswith(("aligning", "fitting")):
             children = psutil.Process().children(recursive=True)
-            workers = [p for p in children if "nextpyp_nb.engine.worker" in p.cmdline()]
-            return [p for p in workers if p.nice() == 0]
+            return [p for p in children if is_movie_worker(p)]
         return None
 
     async def kill():
