@@ -112,18 +112,6 @@ class Picks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParticleStack:
-    """Boxed particles on disk and where they came from; arrays run over particles."""
-
-    path: Path
-    box: int
-    pixel_size: float
-    centres: FloatArray
-    scores: FloatArray
-    ctf: Ctf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassAverage:
     """One 2D class after a round: ``number`` is its 1-based place in the stack of averages."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nextpyp_nb.formats.acquisition import side_file
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
 
 MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer", ".mrc.gz", ".mrc.bz2")
@@ -184,6 +185,5 @@ def _closed(movie: Found, newest: dict[Path, int]) -> bool:
     """Whether the writer has moved on: a side file lies there, or a later movie of the same folder."""
     if newest[movie.source.parent] > movie.mtime_ns:
         return True
-    stem = _FRACTIONS.sub("", movie.source.name)
-    sides = (movie.source.parent / f"{stem}.xml", movie.source.with_name(movie.source.name + ".mdoc"))
-    return any(side.is_file() and side.stat().st_mtime_ns >= movie.mtime_ns for side in sides)
+    side = side_file(movie.source)
+    return side is not None and side.stat().st_mtime_ns >= movie.mtime_ns

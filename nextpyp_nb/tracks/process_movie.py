@@ -22,7 +22,7 @@ from nextpyp_nb.formats.star import write_motion_star
 from nextpyp_nb.formats.tiff import unpack_halves
 from nextpyp_nb.kernels.backend import to_device, to_numpy
 from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
-from nextpyp_nb.kernels.display import preview
+from nextpyp_nb.kernels.display import preview, thumbnail
 from nextpyp_nb.kernels.gain import orient_gain
 from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micrograph
 from nextpyp_nb.kernels.picking import pick_particles
@@ -192,7 +192,7 @@ def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
             write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
     write_jpeg(places("preview"), preview(sign * to_numpy(shown), max_side=1024))
-    write_jpeg(places("thumb"), preview(sign * to_numpy(shown), max_side=256))
+    write_jpeg(places("thumb"), thumbnail(sign * to_numpy(shown)))
 
 
 def _gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:
