@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nextpyp_nb import __version__
+from nextpyp_nb.bench.commands import add_benchmarks
 from nextpyp_nb.session import (
     Receipt,
     copy_session,
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("doctor", help="what this machine has, and what is missing").set_defaults(command=_doctor)
     _add_demo(add("demo", parents=[rooted], help="a simulated microscope with its live page"))
-    _add_bench(add("bench", help="accuracy and cost on simulated movies with known truth"))
+    add_benchmarks(add("bench", help="accuracy and cost on simulated data with known truth"))
     hidden = add("serve-session")
     hidden.add_argument("folder", type=Path)
     hidden.set_defaults(command=_serve)
@@ -127,14 +128,6 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--port", type=int, default=8866)
     demo.add_argument("--seed", type=int, default=1)
     demo.set_defaults(command=_demo)
-
-
-def _add_bench(bench: argparse.ArgumentParser) -> None:
-    bench.add_argument("--movies", type=int, default=8, help="of each seed (every eighth is spoilt)")
-    bench.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    bench.add_argument("--against", choices=("relion",), help="measure this program too")
-    bench.add_argument("--json", type=Path, metavar="FILE")
-    bench.set_defaults(command=_bench)
 
 
 def _values(pairs: Sequence[str]) -> dict[str, str]:
@@ -314,12 +307,6 @@ def _demo(options: argparse.Namespace) -> int:
         seed=options.seed,
         port=options.port,
     )
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from nextpyp_nb.bench import bench
-
-    return bench(movies=options.movies, seeds=options.seeds, against=options.against, out=options.json)
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,8 @@ from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.records import Ctf
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.tracks.process_movie import Report, read_ctf
+from nextpyp_nb.tracks.ctf_stage import read_ctf
+from nextpyp_nb.tracks.process_movie import Report
 
 SHEET_COLUMNS = 10
 

@@ -1,24 +1,17 @@
-"""Measure accuracy and cost on simulated movies with known truth, and beside RELION where it is installed."""
+"""Whole sessions over simulated movies: accuracy against the truth and cost, beside RELION's alignment."""
 
 import asyncio
-import json
 import os
-import resource
-import shutil
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from nextpyp_nb import __version__
+from nextpyp_nb.bench.cost import measured
+from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.formats.arrays import read_arrays
 from nextpyp_nb.formats.star import read_motion_star
 from nextpyp_nb.records import MotionModel
@@ -33,17 +26,16 @@ _OPTICS = (
     "_rlnSphericalAberration", "_rlnAmplitudeContrast",
 )  # fmt: skip
 SHOWN = (
+    "program", "seed",
     "motion_global_median_px", "motion_field_median_px", "defocus_median_A", "defocus_max_A",
     "astigmatism_median_A", "precision", "recall", "f1", "cpu_s_per_movie", "wall_s",
 )  # fmt: skip
 
 
-def bench(*, movies: int, seeds: list[int], against: str | None, out: Path | None) -> int:
+def bench_sessions(*, movies: int, seeds: list[int], against: str | None, out: Path | None) -> int:
     """Run a session over ``movies`` simulated movies for each seed; a table, and JSON to ``out``."""
-    if against and shutil.which("relion_run_motioncorr") is None:
-        raise RuntimeError(
-            "RELION is not on PATH: install it (apt-get install relion) or leave --against out"
-        )
+    if against:
+        need_program("relion_run_motioncorr", how="apt-get install relion")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="nextpyp-bench-") as folder:
         for seed in seeds:
@@ -51,10 +43,8 @@ def bench(*, movies: int, seeds: list[int], against: str | None, out: Path | Non
             rows.append({"program": f"nextpyp_nb {__version__}", "seed": seed} | _ours(camera, seed))
             if against:
                 rows.append({"program": "RELION rigid", "seed": seed} | _relion(camera))
-    _show(rows)
-    if out:
-        machine = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
-        out.write_text(json.dumps({"machine": machine, "movies": movies, "rows": rows}, indent=1) + "\n")
+    show(rows, SHOWN)
+    write_json(out, rows, movies=movies)
     return 0
 
 
@@ -82,7 +72,7 @@ def _ours(camera: Microscope, seed: int) -> dict[str, Any]:
         }
     )
     session = create_session(f"seed{seed}", settings=settings, root=camera.gain_path.parents[1] / "sessions")
-    with _measured() as cost:
+    with measured() as cost:
         asyncio.run(run_session(session.folder, until_idle=True))
     return _score(camera, session) | _per_movie(cost, len(session.movies))
 
@@ -106,7 +96,7 @@ def _relion(camera: Microscope) -> dict[str, Any]:
         "--bin_factor", "1", "--bfactor", "150", "--dose_per_frame", str(column.dose_per_frame),
         "--preexposure", "0", "--dose_weighting", "--gainref", camera.gain_path.name, "--save_noDW",
     ]  # fmt: skip
-    with _measured() as cost:
+    with measured() as cost:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
     motions: dict[str, MotionModel] = {
         path.stem: read_motion_star(star)
@@ -127,30 +117,5 @@ def _write_movies_star(path: Path, movies: list[Path], column: Any) -> None:
     )
 
 
-@contextmanager
-def _measured() -> Iterator[dict[str, float]]:
-    """CPU-seconds of this process and its children, and wall seconds."""
-    cost: dict[str, float] = {}
-    cpu, begin = _cpu_seconds(), time.monotonic()
-    yield cost
-    cost |= {"cpu_s": _cpu_seconds() - cpu, "wall_s": time.monotonic() - begin}
-
-
-def _cpu_seconds() -> float:
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
 def _per_movie(cost: dict[str, float], movies: int) -> dict[str, float]:
     return {"cpu_s_per_movie": cost["cpu_s"] / movies, "wall_s": cost["wall_s"]}
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    table = Table("program", "seed", *(name.replace("_", " ") for name in SHOWN), box=None, pad_edge=False)
-    for row in rows:
-        values = (row.get(name) for name in SHOWN)
-        table.add_row(
-            row["program"], str(row["seed"]), *("" if value is None else f"{value:.3g}" for value in values)
-        )
-    width = None if sys.stdout.isatty() else 240
-    Console(width=width).print(table)

@@ -1,0 +1,5 @@
+"""Accuracy and cost on simulated data with known truth, beside other programs where they are installed.
+
+- `session`: whole sessions over the simulated microscope, as a user runs them.
+- `cost`, `report`: CPU-seconds and memory of a process tree; the table and the JSON.
+"""

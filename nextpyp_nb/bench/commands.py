@@ -1,0 +1,27 @@
+"""The arguments of ``nextpyp-nb bench``: one line of benchmarks each, imported when they run."""
+
+import argparse
+from pathlib import Path
+
+
+def add_benchmarks(bench: argparse.ArgumentParser) -> None:
+    """Add one sub-command for each benchmark."""
+    add = bench.add_subparsers(required=True, metavar="WHAT").add_parser
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--against", choices=("relion",), help="measure this program too")
+    common.add_argument("--json", type=Path, metavar="FILE")
+    _add_session(add("session", parents=[common], help="whole sessions over simulated movies"))
+
+
+def _add_session(session: argparse.ArgumentParser) -> None:
+    session.add_argument("--movies", type=int, default=8, help="of each seed (every eighth is spoilt)")
+    session.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    session.set_defaults(command=_session)
+
+
+def _session(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.session import bench_sessions
+
+    return bench_sessions(
+        movies=options.movies, seeds=options.seeds, against=options.against, out=options.json
+    )

@@ -1,0 +1,52 @@
+"""CTF of one micrograph: fit, curves and spectrum."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.formats.arrays import read_arrays, write_arrays
+from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
+from nextpyp_nb.records import Ctf
+from nextpyp_nb.session.places import Places
+from nextpyp_nb.settings import Settings
+
+
+def fit_ctf(average: Any, pixel_size: float, places: Places, settings: Settings) -> dict[str, Any]:
+    """Fit the CTF of an average; spectrum, curves and fit lie in ``places``, the numbers are returned."""
+    scope = settings.microscope
+    try:
+        fitted = estimate_ctf(
+            average,
+            pixel_size=pixel_size,
+            voltage=scope.voltage,
+            cs=scope.cs,
+            amplitude_contrast=scope.amplitude_contrast,
+            **settings.ctf.model_dump(),
+        )
+    except CtfFailed as failure:
+        write_arrays(places("ctf"), reason=np.array(str(failure)))
+        fit = dict.fromkeys(("defocus_u", "defocus_v", "defocus_angle", "phase_shift"), None)
+        return fit | {"fit_resolution": None, "ctf_score": None, "defocus_error": None,
+                      "ctf_failed": str(failure), "ctf": None}  # fmt: skip
+    ctf = fitted.ctf
+    write_arrays(places("ctf"), spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
+    return {
+        "defocus_u": ctf.defocus_u,
+        "defocus_v": ctf.defocus_v,
+        "defocus_angle": ctf.defocus_angle,
+        "phase_shift": ctf.phase_shift,
+        "fit_resolution": ctf.fit_resolution,
+        "ctf_score": ctf.score,
+        "defocus_error": ctf.defocus_error,
+        "ctf_failed": None,
+        "ctf": ctf,
+    }
+
+
+def read_ctf(places: Places) -> Ctf | None:
+    """The CTF of a micrograph as it was fitted, None where the fit failed."""
+    stored = read_arrays(places("ctf"))
+    if "defocus_u" not in stored:
+        return None
+    return Ctf(**{name: float(stored[name]) for name in Ctf.__dataclass_fields__})

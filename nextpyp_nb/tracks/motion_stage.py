@@ -1,0 +1,199 @@
+"""Motion of one movie: read, gain, align, sum, previews."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.formats.arrays import read_arrays, write_arrays
+from nextpyp_nb.formats.check import check_movie
+from nextpyp_nb.formats.defects import read_defects
+from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
+from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
+from nextpyp_nb.formats.gain import gain_shape, read_gain, says_packed
+from nextpyp_nb.formats.mrc import write_mrc
+from nextpyp_nb.formats.pictures import write_jpeg
+from nextpyp_nb.formats.star import write_motion_star
+from nextpyp_nb.formats.tiff import unpack_halves
+from nextpyp_nb.kernels.backend import to_device, to_numpy
+from nextpyp_nb.kernels.display import preview, thumbnail
+from nextpyp_nb.kernels.gain import orient_gain
+from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micrograph
+from nextpyp_nb.records import MotionModel
+from nextpyp_nb.session.places import Places
+from nextpyp_nb.settings import Settings
+
+EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
+
+
+def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[str, Any]) -> dict[str, Any]:
+    """Read, gain, align and sum one movie; averages, motion and previews lie in ``places`` afterwards."""
+    scope = settings.microscope
+    exposure = _read(path, settings, payload)
+    corrected = _corrected(exposure, settings, payload)
+    _write_averages(corrected, places, settings)
+    motion = corrected.motion
+    write_motion_star(
+        places("motion"), motion, movie_name=path.name,
+        gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
+        voltage=scope.voltage, initial_dose=scope.initial_dose,
+        eer_frames=exposure.fractions.constant if exposure.fractions else None,
+        eer_upsampling=settings.motion.eer_reduce,
+    )  # fmt: skip
+    write_arrays(
+        places("trajectory"),
+        shifts=motion.shifts,
+        pixel_size=motion.pixel_size,
+        dose_per_frame=motion.dose_per_frame,
+        shape=np.array([motion.height, motion.width]),
+        mean_dose=corrected.mean_dose,
+        **({} if motion.local is None else {"local": motion.local}),
+    )
+    average = to_numpy(corrected.average)
+    return {
+        "n_frames": len(exposure.frames),
+        "corrupt_frames": exposure.corrupt,
+        "height": average.shape[0],
+        "width": average.shape[1],
+        "pixel_size": scope.pixel_size * settings.raw_data.binning,
+        "dose_per_frame": motion.dose_per_frame,
+    }
+
+
+def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
+    align = settings.motion
+    fractions: Fractions | None = None
+    if holds_events(path):
+        n_raw, group = check_movie(path).n_frames, align.eer_frames
+        if align.eer_dose > 0:
+            group = frames_per_dose(n_raw, settings.microscope.dose, align.eer_dose)
+        fractions = equal_fractions(n_raw, group)
+        if align.eer_fractions:
+            fractions = read_fractions(align.eer_fractions, n_raw)
+    threads = max(1, int(payload.get("threads", 1)))
+    return read_exposure(path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce)
+
+
+def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
+    scope, frames = settings.microscope, _unpacked(exposure.frames, settings)
+    doses = exposure.doses(scope.dose)
+    gain, defects = _gain(settings, frames.shape[1:], exposure.fractions is not None)
+    device = payload.get("device")
+    known: dict[str, Any] = {
+        "gain": None if gain is None else to_device(gain, device),
+        "defects": None if defects is None else to_device(defects, device),
+        "pixel_size": scope.pixel_size,
+        "binning": settings.raw_data.binning,
+    }
+    if _is_micrograph(frames, settings):
+        return take_micrograph(to_device(frames[0], device), dose_per_frame=float(doses[0]), **known)
+    options = settings.motion.model_dump(exclude={*EER_OPTIONS, "half_precision"})
+    if len(frames) == 1:
+        options["method"] = "none"
+    return correct_motion(
+        to_device(frames, device),
+        voltage=scope.voltage,
+        dose_per_frame=doses,
+        initial_dose=scope.initial_dose,
+        hot_pixels=settings.gain.hot_pixels,
+        **known,
+        **options,
+    )
+
+
+def _unpacked(frames: Any, settings: Settings) -> Any:
+    """The frames, with two pixels from each byte where the gain reference is twice as wide."""
+    path = Path(settings.gain.reference)
+    if frames.dtype != np.uint8 or not path.is_file():
+        return frames
+    shape = _gain_shape(path, path.stat().st_mtime_ns)
+    return unpack_halves(frames) if says_packed(shape, frames.shape[1:]) else frames
+
+
+@lru_cache(maxsize=2)
+def _gain_shape(path: Path, mtime_ns: int) -> tuple[int, int]:
+    return gain_shape(path)
+
+
+def _is_micrograph(frames: Any, settings: Settings) -> bool:
+    """Whether the values are those of an image summed elsewhere, and not the counts of a movie."""
+    if settings.raw_data.no_frames and len(frames) != 1:
+        raise ValueError(
+            f"the file holds {len(frames)} frames, expected one image: switch off Settings, Raw data, "
+            "Micrographs without frames"
+        )
+    return settings.raw_data.no_frames or (len(frames) == 1 and frames.dtype.kind == "f")
+
+
+def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
+    pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
+    sign = np.float32(-1 if settings.raw_data.invert else 1)
+    for image, path in ((corrected.average, places("average")), (corrected.weighted, places("weighted"))):
+        if image is None:
+            path.unlink(missing_ok=True)
+        else:
+            host = sign * to_numpy(image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Values of unknown scale may not fit into 16 bits.
+            half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
+            write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
+    shown = corrected.weighted if corrected.weighted is not None else corrected.average
+    write_jpeg(places("preview"), preview(sign * to_numpy(shown), max_side=1024))
+    write_jpeg(places("thumb"), thumbnail(sign * to_numpy(shown)))
+
+
+def _gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:
+    chosen = settings.gain
+    gain = None
+    if chosen.reference:
+        path = Path(chosen.reference)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no gain reference at {path}; give the right file in Settings, Gain reference"
+            )
+        turned = shape if chosen.rotation % 2 == 0 else shape[::-1]
+        gain = _oriented_gain(
+            path, path.stat().st_mtime_ns, turned, chosen.rotation, chosen.flip_horizontal,
+            chosen.flip_vertical, _operation(chosen.operation, path, events),
+        )  # fmt: skip
+    defects = read_defects(Path(chosen.defects), shape) if chosen.defects else None
+    return gain, defects
+
+
+def _operation(chosen: str, path: Path, events: bool) -> str:
+    # A .gain multiplies electrons; any other reference of an EER holds the response itself.
+    if chosen != "auto":
+        return chosen
+    return "divide" if events and path.suffix.lower() != ".gain" else "multiply"
+
+
+@lru_cache(maxsize=2)
+def _oriented_gain(
+    path: Path,
+    mtime_ns: int,
+    shape: tuple[int, int],
+    rotation: int,
+    flip_x: bool,
+    flip_y: bool,
+    operation: str,
+) -> Any:
+    gain = read_gain(path, shape=shape)
+    return orient_gain(
+        gain, rotation=rotation, flip_horizontal=flip_x, flip_vertical=flip_y, operation=operation
+    )
+
+
+def read_motion(places: Places) -> tuple[MotionModel, float]:
+    """The motion of a movie as it was found, and its mean dose (e⁻/px/frame; NaN where unknown)."""
+    stored = read_arrays(places("trajectory"))
+    height, width = (int(side) for side in stored["shape"])
+    motion = MotionModel(
+        shifts=stored["shifts"],
+        pixel_size=float(stored["pixel_size"]),
+        dose_per_frame=float(stored["dose_per_frame"]),
+        height=height,
+        width=width,
+        local=stored.get("local"),
+    )
+    return motion, float(stored["mean_dose"])
