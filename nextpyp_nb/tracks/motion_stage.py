@@ -23,6 +23,7 @@ from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micro
 from nextpyp_nb.records import MotionModel
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.gain_stage import gain_operation, watch_gain
 
 EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
@@ -31,6 +32,11 @@ def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[
     """Read, gain, align and sum one movie; averages, motion and previews lie in ``places`` afterwards."""
     scope = settings.microscope
     exposure = _read(path, settings, payload)
+    if not _is_micrograph(exposure.frames, settings):
+        watch_gain(
+            _unpacked(exposure.frames, settings), places.folder, places.name, settings,
+            events=exposure.fractions is not None,
+        )  # fmt: skip
     corrected = _corrected(exposure, settings, payload)
     _write_averages(corrected, places, settings)
     motion = corrected.motion
@@ -155,17 +161,10 @@ def _gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any
         turned = shape if chosen.rotation % 2 == 0 else shape[::-1]
         gain = _oriented_gain(
             path, path.stat().st_mtime_ns, turned, chosen.rotation, chosen.flip_horizontal,
-            chosen.flip_vertical, _operation(chosen.operation, path, events),
+            chosen.flip_vertical, gain_operation(chosen.operation, path, events),
         )  # fmt: skip
     defects = read_defects(Path(chosen.defects), shape) if chosen.defects else None
     return gain, defects
-
-
-def _operation(chosen: str, path: Path, events: bool) -> str:
-    # A .gain multiplies electrons; any other reference of an EER holds the response itself.
-    if chosen != "auto":
-        return chosen
-    return "divide" if events and path.suffix.lower() != ".gain" else "multiply"
 
 
 @lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
+from nextpyp_nb.session.gain_check import FITS, UNCLEAR, read_gain_check
 from nextpyp_nb.session.tasks import ClaimedTask
 from nextpyp_nb.tracks.track import Live, Track, explain
 
@@ -24,6 +25,7 @@ class PreprocessTrack(Track):
         self._running: dict[str, ClaimedTask] = {}
         self._stage: dict[str, str] = {}
         self._count = 0
+        self._gain_check = read_gain_check(live.folder)
         self._since = time.time()
 
     def start(self) -> None:
@@ -78,9 +80,20 @@ class PreprocessTrack(Track):
             self.live.wake("classify")
         else:
             self._take_failure(claimed, outcome)
+        self._tell_gain_check()
         self._running.pop(task.id, None)
         self._stage.pop(task.id, None)
         self._wake.set()
+
+    def _tell_gain_check(self) -> None:
+        """Say what the first movies tell of the gain reference, once, and again when it changes."""
+        check = read_gain_check(self.live.folder)
+        if check is None or check == self._gain_check:
+            return
+        last, self._gain_check = self._gain_check, check
+        if last is None or (last["verdict"], last["proposal"]) != (check["verdict"], check["proposal"]):
+            level = "info" if check["verdict"] in (FITS, UNCLEAR) else "warning"
+            self.log(level, "gain_check", check["text"])
 
     def _take_failure(self, claimed: ClaimedTask, outcome: Failed | Killed) -> None:
         kind = outcome.kind if isinstance(outcome, Failed) else "killed"

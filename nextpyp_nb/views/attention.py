@@ -1,5 +1,7 @@
 """What needs a person: movies that failed, and exports with their state."""
 
+import base64
+from pathlib import Path
 from typing import Any
 
 from ipywidgets import Box
@@ -22,7 +24,9 @@ class Attention(Box):
         self.retry_all = button("Retry all", self.retry_every, "nb-retry-all")
         self.entries = column(classes=("nb-entries",))
         self.rows: dict[Any, tuple[Any, Box]] = {}
-        super().__init__([row(self.title, self.retry_all, classes=("nb-card-title",)), self.entries])
+        self.gain = text("", "nb-entry", "nb-gain-alert", "nb-hidden")
+        title = row(self.title, self.retry_all, classes=("nb-card-title",))
+        super().__init__([title, self.gain, self.entries])
         for name in ("nb-column", "nb-card", "nb-attention"):
             self.add_class(name)
 
@@ -33,9 +37,12 @@ class Attention(Box):
             self.title,
             markup(
                 "<b>Needs attention</b><span>{n}</span>",
-                n=f"{len(failed)} failed" if len(failed) else "nothing",
+                n=f"{len(failed)} failed" if len(failed) else "gain" if snapshot.gain_alert else "nothing",
             ),
         )
+        show(self.gain, snapshot.gain_alert is not None)
+        if snapshot.gain_alert is not None:
+            say(self.gain, _gain_alert(snapshot.gain_alert, self.session.folder / "gain" / "check.jpg"))
         show(self.retry_all, len(failed) > 1)
         wanted = {}
         for entry in failed.head(SHOWN).to_dict("records"):
@@ -89,6 +96,24 @@ class Exports(Box):
         lines = tuple(self.rows[record["id"]] for record in newest)
         if lines != self.entries.children:
             self.entries.children = lines
+
+
+def _gain_alert(check: dict[str, Any], picture: Path) -> str:
+    try:
+        encoded = base64.b64encode(picture.read_bytes()).decode()
+    except OSError:
+        encoded = ""
+    shown = markup(
+        '<details><summary class="nb-small">the frames raw, as set, as proposed</summary>'
+        '<img style="max-width:100%" src="data:image/jpeg;base64,{encoded}"></details>',
+        encoded=encoded,
+    )
+    return markup(
+        '<div><i class="nb-light nb-is-failed"></i><b>Gain reference</b> '
+        '<span class="nb-small">{text}</span>{shown}</div>',
+        text=check["text"],
+        shown=shown if encoded else "",
+    )
 
 
 def _failure(entry: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from nextpyp_nb.session.gain_check import gain_alert
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.widgets.presence import Presence
@@ -26,6 +27,7 @@ class Snapshot:
     rounds: pd.DataFrame
     exports: pd.DataFrame
     events: list[Any]
+    gain_alert: dict[str, Any] | None = None
 
     @property
     def particles(self) -> int:
@@ -35,9 +37,10 @@ class Snapshot:
 
 def read_snapshot(session: Any) -> Snapshot:
     """Read all that the panels draw."""
+    settings = session.settings
     return Snapshot(
         status=session.status(),
-        settings=session.settings,
+        settings=settings,
         revision=session.revision,
         micrographs=session.micrographs,
         failed=session.failed(),
@@ -45,6 +48,7 @@ def read_snapshot(session: Any) -> Snapshot:
         rounds=session.rounds,
         exports=session.exports,
         events=session.events(limit=200),
+        gain_alert=gain_alert(session.folder, settings),
     )
 
 
