@@ -133,7 +133,7 @@ def _begin(
     """Starting references: the averages of ``state``, single particles for the rest."""
     xp, grid = array_module(particles.half), particles.grid
     rng = np.random.default_rng(seed)
-    noise = particles.noise
+    noise = particles.noise.mean(axis=0)
     references = xp.zeros((classes, grid.rings, grid.harmonics), xp.complex64)
     work = Passes(
         particles,

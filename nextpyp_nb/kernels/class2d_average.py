@@ -16,14 +16,15 @@ POOLED_RINGS = 12.0
 
 @dataclass
 class HalfSums:
-    """Sums over the particles of K classes, in two halves by the parity of the particle's place.
+    """Sums over the particles of K classes, in two halves.
 
     ``signal`` (2, K, rings, harmonics) complex64 of CTF x image on its class, ``weight`` (2, K, rings)
-    of CTF², ``count`` (2, K) of particles.
+    of CTF², ``power`` (2, K, rings) of |image|², ``count`` (2, K) of particles.
     """
 
     signal: Any
     weight: Any
+    power: Any
     count: FloatArray
 
     @classmethod
@@ -32,23 +33,35 @@ class HalfSums:
         return cls(
             xp.zeros((2, classes, grid.rings, grid.harmonics), xp.complex64),
             xp.zeros((2, classes, grid.rings), xp.float32),
+            xp.zeros((2, classes, grid.rings), xp.float32),
             np.zeros((2, classes)),
         )
 
-    def add(self, particles: RingedParticles, chosen: Any, number: Any, rotation: Any, shift: Any) -> None:
-        """Add particles ``chosen`` (b,) to classes ``number`` (b,) after shift and rotation."""
+    def reordered(self, order: Any) -> "HalfSums":
+        """The sums of classes ``order``, in that order."""
+        parts = (self.signal, self.weight, self.power, self.count)
+        return HalfSums(*(part[:, order] for part in parts))
+
+    def add(
+        self, particles: RingedParticles, chosen: Any, half: Any, number: Any, rotation: Any, shift: Any,
+        *, sign: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Add (or take away, ``sign`` -1) particles ``chosen`` (b,) of classes ``number`` (b,) as posed."""
+        if len(chosen) == 0:
+            return
         xp = array_module(self.signal)
         halves, classes = self.weight.shape[:2]
         phases = particles.grid.phases(xp.asarray(shift))
         aligned = rotate(harmonics(particles.half[chosen] * phases), rotation)
         member = np.zeros((halves * classes, len(chosen)), np.float32)
-        member[(np.asarray(chosen) % 2) * classes + number, np.arange(len(chosen))] = 1.0
+        member[np.asarray(half) * classes + number, np.arange(len(chosen))] = sign
         self.count += member.sum(axis=1).reshape(halves, classes)
         member = xp.asarray(member)
         # As real numbers, so that the product runs as one real matrix product.
         flat = xp.ascontiguousarray(aligned).view(xp.float32).reshape(len(chosen), -1)
         self.signal += (member @ flat).view(xp.complex64).reshape(self.signal.shape)
         self.weight += (member @ particles.ctf2[chosen]).reshape(self.weight.shape)
+        self.power += (member @ particles.power[chosen]).reshape(self.weight.shape)
 
 
 def half_correlation(sums: HalfSums, grid: PolarGrid) -> FloatArray:
@@ -100,14 +113,15 @@ def seed_references(particles: RingedParticles, chosen: Any, shifts: Any, noise:
     return wiener(harmonics(half), weight, weight * signal / noise, mask)
 
 
-def residual_noise(references: Any, sums: HalfSums, power: Any, count: int, grid: PolarGrid) -> Any:
-    """Noise power on each ring: mean |image - CTF x reference|² over ``count`` particles.
+def residual_noise(references: Any, sums: HalfSums, grid: PolarGrid) -> Any:
+    """Noise power on each ring: mean |image - CTF x reference|² over the particles in ``sums``.
 
-    ``power`` (rings,) is the sum of their |image|²; the cross terms follow from the sums.
+    The cross terms follow from the sums, so that no image is needed.
     """
     xp = array_module(references)
     explained = 2 * ring_product(sums.signal.sum(axis=0), references, grid)
     explained -= sums.weight.sum(axis=0) * ring_power(references, grid)
+    power, count = sums.power.sum(axis=(0, 1)), max(float(sums.count.sum()), 1.0)
     left = (power - explained.sum(axis=0)) / count
     return xp.maximum(left, 0.05 * power / count).astype(xp.float32)
 

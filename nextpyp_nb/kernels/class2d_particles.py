@@ -19,8 +19,8 @@ class RingedParticles:
     """What classification needs of n particles, each array running over particles first.
 
     ``half`` CTF x image on the half-turn samples of ``grid`` (n, rings, angles/2) complex64, ``ctf2``
-    the mean CTF² and ``power`` the mean |transform|² of the unmasked image on each ring (n, rings);
-    ``noise`` (rings,) the power outside the particles. White noise of variance 1 has power 1.
+    the mean CTF², ``power`` the mean |transform|² of the unmasked image and ``noise`` that of what lies
+    outside the particle, on each ring (n, rings). White noise of variance 1 has power 1.
     """
 
     grid: PolarGrid
@@ -40,7 +40,7 @@ def ring_particles(
     grid: PolarGrid,
     pixel_size: float,
     radius: float,
-    advance: Callable[[int], None],
+    advance: Callable[[int], None] = lambda _: None,
 ) -> RingedParticles:
     """Sample CTF x image of (n, box, box) float32 ``images`` on the rings of ``grid``.
 
@@ -50,11 +50,10 @@ def ring_particles(
     xp = array_module(images)
     n, box = len(images), grid.box
     half = xp.empty((n, grid.rings, grid.angles // 2), xp.complex64)
-    ctf2, power = xp.empty((n, grid.rings), xp.float32), xp.empty((n, grid.rings), xp.float32)
+    ctf2, power, noise = (xp.empty((n, grid.rings), xp.float32) for _ in range(3))
     window, outside = _windows(box, radius)
     window, outside = xp.asarray(window), xp.asarray(outside)
     rings = xp.asarray(_ring_averages(2 * box, box, grid.rings))
-    noise = xp.zeros(grid.rings, xp.float64)
     for start in range(0, n, BATCH):
         part = slice(start, min(start + BATCH, n))
         padded = xp.zeros((part.stop - start, 2 * box, 2 * box), xp.float32)
@@ -64,10 +63,10 @@ def ring_particles(
         transfer = _transfers(ctfs[part], 2 * box, pixel_size, xp)
         ctf2[part] = (transfer * transfer).reshape(len(transfer), -1) @ rings
         power[part] = _power(transform, box) @ rings
-        noise += (_power(fft_module(padded).rfft2(padded * outside), box) @ rings).sum(axis=0)
+        noise[part] = _power(fft_module(padded).rfft2(padded * outside), box) @ rings
         half[part] = _recentred(transform * transfer, window, box, grid)
         advance(part.stop - start)
-    return RingedParticles(grid, half, ctf2, power, (noise / n).astype(xp.float32))
+    return RingedParticles(grid, half, ctf2, power, noise)
 
 
 def ring_images(images: Any, grid: PolarGrid) -> Any:

@@ -22,7 +22,7 @@ from nextpyp_nb.kernels.class2d_search import (
     in_particle_frame,
     temperature,
 )
-from nextpyp_nb.kernels.polar import radial_window, ring_power
+from nextpyp_nb.kernels.polar import PolarGrid, radial_window, ring_power
 from nextpyp_nb.records import FloatArray
 
 # A class below this part of the mean size is free to be given away.
@@ -98,7 +98,7 @@ class Passes:
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
             shift = self._assign(bank, part, heat)
-            self.sums.add(self.particles, part, self.number[part], self.rotation[part], shift)
+            self.sums.add(self.particles, part, part % 2, self.number[part], self.rotation[part], shift)
             if step.follow:
                 self.shift[part] = shift
             advance(len(part))
@@ -115,7 +115,7 @@ class Passes:
         small = np.argsort(count)[: max(1, len(count) // 8)]
         counted = np.ones(len(self.number), bool)
         for k in small[count[small] < SMALL * count.mean()]:
-            misfits = _misfits(self.number, self.likelihood)
+            misfits = misfits_of(self.number, self.likelihood)
             if len(misfits) == 0:
                 break
             counted[self.number == k] = False
@@ -124,24 +124,15 @@ class Passes:
         rest = np.flatnonzero(counted)
         for start in range(0, len(rest), 256):
             part = rest[start : start + 256]
-            self.sums.add(self.particles, part, self.number[part], self.rotation[part], self.shift[part])
+            pose = self.number[part], self.rotation[part], self.shift[part]
+            self.sums.add(self.particles, part, part % 2, *pose)
 
     def keep_numbers(self, before: Any) -> None:
         """Renumber the classes so that each keeps the place of the reference it resembles in ``before``."""
-        grid, now = self.particles.grid, self.references
-        xp, weights = array_module(now), self.ring_weights
-        likeness = np.full((len(now), len(now)), -1.0)
-        size_now, size_before = (xp.sqrt(ring_power(r, grid) @ weights + 1e-20) for r in (now, before))
-        weighted = now * (weights / grid.angles)[:, None]
-        for k, old in enumerate(before):
-            product = (old.conj() * weighted).sum(axis=1)
-            over_rotations = fft_module(product).irfft(product, n=grid.angles, axis=1)
-            likeness[k] = to_numpy(over_rotations.max(axis=1) / (size_now * size_before[k]))
+        likeness = resemblance(self.references, before, self.ring_weights, self.particles.grid)
         _, order = scipy.optimize.linear_sum_assignment(-likeness)
-        self.references = now[order]
-        self.sums = HalfSums(
-            self.sums.signal[:, order], self.sums.weight[:, order], self.sums.count[:, order]
-        )
+        self.references = self.references[order]
+        self.sums = self.sums.reordered(order)
         self.number = np.argsort(order)[self.number]
 
     def _heat(self, bank: ReferenceBank, step: Pass, chosen: IntArray) -> float:
@@ -173,8 +164,7 @@ class Passes:
         """New references and noise from the sums of this pass; empty classes are seeded anew."""
         grid = self.particles.grid
         self.references = references_from(self.sums, grid, self.mask)
-        power = self.particles.power[chosen].sum(axis=0)
-        self.noise = residual_noise(self.references, self.sums, power, len(chosen), grid)
+        self.noise = residual_noise(self.references, self.sums, grid)
         if recentre:
             self.references = centred(self.references, grid, self.radius, 1.0)
             lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
@@ -182,7 +172,20 @@ class Passes:
             self.seed(lost, self.rng.choice(chosen, len(chosen), p=crowd / crowd.sum()))
 
 
-def _misfits(number: IntArray, likelihood: FloatArray) -> IntArray:
+def resemblance(now: Any, before: Any, ring_weights: Any, grid: PolarGrid) -> FloatArray:
+    """Correlation (now, before) of references over rings, the best of all rotations; at least square."""
+    xp, size = array_module(now), max(len(now), len(before))
+    likeness = np.full((size, size), -1.0)
+    size_now, size_before = (xp.sqrt(ring_power(r, grid) @ ring_weights + 1e-20) for r in (now, before))
+    weighted = now * (ring_weights / grid.angles)[:, None]
+    for k, old in enumerate(before):
+        product = (old.conj() * weighted).sum(axis=1)
+        over_rotations = fft_module(product).irfft(product, n=grid.angles, axis=1)
+        likeness[: len(now), k] = to_numpy(over_rotations.max(axis=1) / (size_now * size_before[k]))
+    return likeness
+
+
+def misfits_of(number: IntArray, likelihood: FloatArray) -> IntArray:
     """The less likely of the two kinds in the most mixed class; none if likelihoods form one kind only.
 
     A class is cut where the variance between both sides is largest (Otsu). For one kind (normal) that is

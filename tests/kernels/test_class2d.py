@@ -10,7 +10,7 @@ import pytest
 import scipy.ndimage
 
 from nextpyp_nb.kernels.class2d import Class2dState, classify
-from nextpyp_nb.kernels.class2d_passes import _misfits
+from nextpyp_nb.kernels.class2d_passes import misfits_of
 from nextpyp_nb.kernels.class2d_quality import crossing
 from nextpyp_nb.kernels.class2d_search import in_particle_frame, shift_steps, temperature
 from nextpyp_nb.kernels.ctf import ctf_image
@@ -226,9 +226,9 @@ def test_shift_steps_fill_a_disc_nearest_first():
     )
 
 
-def test_misfits_are_the_lesser_kind_of_a_mixed_class_only():
+def testmisfits_of_are_the_lesser_kind_of_a_mixed_class_only():
     rng = np.random.default_rng(0)
     number = np.repeat([0, 1], 60)
     likelihood = np.r_[rng.normal(100, 20, 60), rng.normal(5, 4, 25), rng.normal(100, 15, 35)]
-    assert sorted(_misfits(number, likelihood)) == list(range(60, 85))
-    assert len(_misfits(number[:60], likelihood[:60])) == 0
+    assert sorted(misfits_of(number, likelihood)) == list(range(60, 85))
+    assert len(misfits_of(number[:60], likelihood[:60])) == 0
