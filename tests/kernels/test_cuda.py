@@ -1,0 +1,69 @@
+import shutil
+import subprocess
+from importlib.resources import files
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from nextpyp_nb.kernels import frame_sum
+from nextpyp_nb.kernels._gpu_motion import add_moved
+from nextpyp_nb.kernels.local_motion import local_shifts
+
+SOURCES = ("motion", "events")
+
+
+@pytest.fixture
+def xp(host_module):
+    """NumPy with a RawModule that runs on the host, in place of CuPy."""
+    module = ModuleType("cupy")
+    module.RawModule, module.asarray, module.empty = host_module, np.asarray, np.empty
+    return module
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_sources_compile_with_nvcc(source, architecture, tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("no nvcc here to compile the CUDA sources")
+    path = files("nextpyp_nb.kernels.cuda") / f"{source}.cu"
+    command = [nvcc, "-std=c++17", "--use_fast_math", "-Werror", "all-warnings", f"-arch={architecture}"]
+    done = subprocess.run(
+        [*command, "-cubin", "-o", tmp_path / "k.cubin", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("scale", "n_sums"), [(0.3, 1), (1.0, 3), (30.0, 8)])
+def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums):
+    rng = np.random.default_rng(22)
+    shape, n = (101, 150), 6
+    frames = rng.poisson(2.0, (n, *shape)).astype(np.float32)
+    weights = rng.normal(size=(n_sums, n)).astype(np.float32)
+    shifts = scale * rng.normal(size=(n, 2))
+    local = rng.normal(size=(2, 6, 3)) / np.array([1, n, n * n])
+    found = np.zeros((n_sums, *shape), np.float32)
+    add_moved(found, frames, weights, shifts, local, slice(0, 2), frame_sum._tap_table(), xp=xp)
+    add_moved(found, frames[2:], weights, shifts, local, slice(2, n), frame_sum._tap_table(), xp=xp)
+    expected = np.zeros_like(found)
+    nodes = [np.arange(0, length + frame_sum.GRID, frame_sum.GRID) for length in shape]
+    written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
+    for f in range(n):
+
+        def at(places, f=f):
+            return shifts[f] + local_shifts(local, (places + 0.5) / shape - 0.5, f)
+
+        back = at(written - [0, shifts[f, 1]])[..., 1]
+        down = at(np.stack([written[..., 0], written[..., 1] - back], axis=-1))[..., 0]
+        lines = frame_sum._pulled(frames[f], down.astype(np.float32), frame_sum._tap_table(), axis=0)
+        across = at(written)[..., 1].astype(np.float32)
+        expected += weights[:, f, None, None] * frame_sum._pulled(
+            lines, across, frame_sum._tap_table(), axis=1
+        )
+    # A tap is looked up in small steps, and rounding may take the next one.
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999999
