@@ -20,6 +20,8 @@ _LEAST_GAIN = 45.0
 _DENSE = 0.4
 # Variance is lost to the likeness of neighbouring points of a tapered spectrum (measured on noise).
 _NEIGHBOURS = 1.6
+# Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
+_FORETOLD = 3.0
 
 
 class CtfFailed(ValueError):
@@ -62,7 +64,7 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     cs: float,
     amplitude_contrast: float,
     min_resolution: float = 50.0,
-    max_resolution: float = 3.5,
+    max_resolution: float = 3.0,
     min_defocus: float = 3500.0,
     max_defocus: float = 50000.0,
     tile: int = 512,
@@ -179,19 +181,17 @@ def _inside(search: _Search, parameters: FloatArray) -> bool:
 
 
 def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: FloatArray) -> float:
-    """Cautious error of the mean defocus: half the difference of two half-sets of tiles and the fit's own."""
-    background, amplitude, left = model.cost(parameters)
-    _, curvature = model.slope(parameters, background, np.maximum(amplitude, 0.0))
-    curvature = curvature[np.ix_(search.free, search.free)]
+    """Error of the mean defocus from the disagreement of sets of tiles, steadied by what noise foretells."""
+    left = model.cost(parameters)[2]
     noise = left / max(int((model.weight > 0).sum()), 1)
-    expected = _NEIGHBOURS * noise * float(np.linalg.pinv(curvature)[0, 0])
-    if spectrum.n_tiles < 2:
-        return math.sqrt(expected)
-    halves = [
-        _refine_around(search, search.model(spectrum, half), parameters)[0][0] for half in spectrum.halves
-    ]
-    observed = 0.25 * (halves[0] - halves[1]) ** 2
-    return math.sqrt(observed + expected)
+    steps, covariance = model.respond(parameters, search.free, [model.grid.pool(g) for g in spectrum.groups])
+    foretold = _NEIGHBOURS * noise * float(covariance[0, 0])
+    count = len(spectrum.groups)
+    if count < 2:
+        return math.sqrt(foretold)
+    apart = steps[:, 0] - spectrum.shares @ steps[:, 0]
+    seen = spectrum.between * float(spectrum.shares @ apart**2)
+    return math.sqrt((_FORETOLD * foretold + (count - 1) * seen) / (_FORETOLD + count - 1))
 
 
 def _record(

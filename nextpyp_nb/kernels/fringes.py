@@ -135,18 +135,60 @@ class FringeModel:
     def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Background and amplitude per ring, and the weighted sum of squares left."""
         B, A = self.background_basis, self.amplitude_basis
-        weighted = self.weight * fringe
-        w, wc = self.weight.sum(axis=0), weighted.sum(axis=0)
-        wcc = (weighted * fringe).sum(axis=0)
-        wp, wcp = (self.weight * self.power).sum(axis=0), (weighted * self.power).sum(axis=0)
-        cross = B.T @ (wc[:, None] * A)
-        matrix = np.block([[B.T @ (w[:, None] * B), cross], [cross.T, A.T @ (wcc[:, None] * A)]])
-        matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
-        right = np.concatenate((B.T @ wp, A.T @ wcp))
-        found = np.linalg.solve(matrix, right)
+        right = self._project(fringe, self.power)
+        found = np.linalg.solve(self._normal(fringe), right)
         n = B.shape[1]
         left = float((self.weight * self.power**2).sum() - found @ right)
         return B @ found[:n], A @ found[n:], left
+
+    def _normal(self, fringe: FloatArray) -> FloatArray:
+        """Normal matrix of background and amplitude, lightly damped."""
+        B, A = self.background_basis, self.amplitude_basis
+        weighted = self.weight * fringe
+        cross = B.T @ (weighted.sum(axis=0)[:, None] * A)
+        smooth = B.T @ (self.weight.sum(axis=0)[:, None] * B)
+        wavy = A.T @ ((weighted * fringe).sum(axis=0)[:, None] * A)
+        matrix = np.block([[smooth, cross], [cross.T, wavy]])
+        matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
+        return matrix
+
+    def _project(self, fringe: FloatArray, power: FloatArray) -> FloatArray:
+        """Weighted products of ``power`` with the columns of background and amplitude."""
+        weighted = self.weight * power
+        return np.concatenate(
+            (
+                self.background_basis.T @ weighted.sum(axis=0),
+                self.amplitude_basis.T @ (weighted * fringe).sum(axis=0),
+            )
+        )
+
+    def respond(
+        self, parameters: FloatArray, free: NDArray[np.bool_], powers: list[FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """How far each of ``powers`` alone moves the free parameters, (powers, free), and their covariance.
+
+        One Gauss-Newton step, background and amplitude free; covariance for unit variance of the power.
+        """
+        twice, fringe = self.cosine(parameters)
+        background, amplitude, _ = self.cost(parameters)
+        amplitude = np.maximum(amplitude, 0.0)
+        _, curvature = self.slope(parameters, background, amplitude)
+        arms = (amplitude * np.sin(twice) * self._arms())[free]
+        cross = np.stack([self._project(fringe, arm) for arm in arms])
+        matrix = np.block([[self._normal(fringe), cross.T], [cross, curvature[np.ix_(free, free)]]])
+        inverse = np.linalg.pinv(matrix, hermitian=True)[-len(arms) :]
+        fit = background + amplitude * fringe
+        steps = [
+            inverse @ np.append(self._project(fringe, rest), (arms * (self.weight * rest)).sum(axis=(1, 2)))
+            for rest in (power - fit for power in powers)
+        ]
+        return np.array(steps), inverse[:, -len(arms) :]
+
+    def _arms(self) -> FloatArray:
+        """Derivatives of 2 chi by the four parameters, (4, sectors, rings)."""
+        g = self.grid
+        scale = 2 * math.pi * wavelength(self.optics.voltage)
+        return np.stack([scale * g.k2, scale * g.k2_cos, scale * g.k2_sin, np.full(g.shape, 2.0)])
 
     def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """As ``solve``, with negative amplitudes punished and the astigmatism restrained."""
@@ -211,14 +253,10 @@ class FringeModel:
         self, parameters: FloatArray, background: FloatArray, amplitude: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Half the negative gradient of the cost and its Gauss-Newton curvature, (4,) and (4, 4)."""
-        g = self.grid
         twice, fringe = self.cosine(parameters)
         tilt = amplitude * np.sin(twice)
         rest = self.weight * tilt * (self.power - background - amplitude * fringe)
-        scale = 2 * math.pi * wavelength(self.optics.voltage)
-        arms = np.stack([scale * g.k2, scale * g.k2_cos, scale * g.k2_sin, np.full(g.shape, 2.0)]).reshape(
-            4, -1
-        )
+        arms = self._arms().reshape(4, -1)
         gradient = arms @ rest.ravel()
         curvature = (arms * (self.weight * tilt**2).ravel()) @ arms.T
         gradient[1:3] -= self.prior * parameters[1:3]

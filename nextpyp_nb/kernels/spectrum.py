@@ -13,17 +13,21 @@ from nextpyp_nb.records import FloatArray
 _TAPER = 0.25
 _STRIDE = 0.75
 _BLOCK = 16
+_GROUPS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
-    """Mean power (n, n//2+1) in rfft layout, white shot noise = 1; ``halves`` are two sets of tiles.
+    """Mean power (n, n//2+1) in rfft layout, white shot noise = 1; ``groups`` are sets of tiles.
 
-    ``pixel_size`` (Å) is that of the n x n grid, which may be coarser than the micrograph's.
+    ``pixel_size`` (Å) is that of the n x n grid, which may be coarser than the micrograph's. ``shares``
+    are the groups' shares of the tiles; the variance of ``power`` is ``between`` times that between groups.
     """
 
     power: FloatArray
-    halves: FloatArray
+    groups: FloatArray
+    shares: FloatArray
+    between: float
     pixel_size: float
     n_tiles: int
     n_dropped: int
@@ -57,27 +61,45 @@ def power_spectrum(
     window = line[:, None] * line[None, :]
     scale = 1.0 / float((window**2).sum())
     window_sum = float(window.sum())
-    halves = xp.zeros((2, size, size // 2 + 1), xp.float64)
-    counts = [0, 0]
-    for number, (row, column, y, x) in enumerate(corners):
-        if not keep[number]:
-            continue
-        cut = average[y : y + side, x : x + side].astype(xp.float32)
-        cut = cut - (cut * window).sum() / window_sum
-        transform = _crop(fft.rfft2(cut * window), size, xp)
-        half = (row + column) % 2
-        halves[half] += transform.real**2 + transform.imag**2
-        counts[half] += 1
-    level = max(abs(float(average.mean())), 1e-12)
-    total = to_numpy(halves.sum(axis=0)) * (scale / level / max(sum(counts), 1))
-    parts = [to_numpy(h) * (scale / level / max(c, 1)) for h, c in zip(halves, counts, strict=True)]
+    kept = [corner for corner, good in zip(corners, keep, strict=True) if good]
+    n_groups = min(_GROUPS, len(kept))
+    members = [kept[group::n_groups] for group in range(n_groups)]
+    groups = xp.zeros((n_groups, size, size // 2 + 1), xp.float32)
+    for group, tiles in zip(groups, members, strict=True):
+        for _, _, y, x in tiles:
+            cut = average[y : y + side, x : x + side].astype(xp.float32)
+            cut = cut - (cut * window).sum() / window_sum
+            transform = _crop(fft.rfft2(cut * window), size, xp)
+            group += transform.real**2 + transform.imag**2
+        group *= scale / len(tiles)
+    groups = to_numpy(groups) / max(abs(float(average.mean())), 1e-12)
+    shares = np.array([len(tiles) for tiles in members]) / len(kept)
     return Spectrum(
-        power=total.astype(np.float32),
-        halves=np.stack(parts).astype(np.float32),
+        power=np.tensordot(shares, groups, 1).astype(np.float32),
+        groups=groups.astype(np.float32),
+        shares=shares,
+        between=_between(kept, n_groups, to_numpy(line)),
         pixel_size=pixel_size * side / size,
-        n_tiles=sum(counts),
-        n_dropped=len(corners) - sum(counts),
+        n_tiles=len(kept),
+        n_dropped=len(corners) - len(kept),
     )
+
+
+def _between(kept: list[tuple[int, int, int, int]], n_groups: int, line: FloatArray) -> float:
+    """Variance of the mean of overlapping tiles over the variance expected between their groups."""
+    if n_groups < 2:
+        return float("nan")
+    side = len(line)
+    likeness = np.correlate(line, line, "full")[side - 1 :] / (line**2).sum()
+    likeness = np.append(likeness, 0.0)
+    places = np.array([corner[2:] for corner in kept])
+    apart = np.minimum(np.abs(places[:, None] - places[None]), side)
+    # Powers of two tiles are as alike as the square of what their windows share.
+    covariance = likeness[apart].prod(axis=2) ** 2
+    of_mean = float(covariance.mean())
+    sets = [slice(group, None, n_groups) for group in range(n_groups)]
+    within = sum(float(covariance[own, own].mean()) * len(kept[own]) for own in sets) / len(kept)
+    return of_mean / max(within - of_mean, 1e-9)
 
 
 def _tile_side(shortest: int, tile: int, oversampling: float) -> int:

@@ -11,7 +11,7 @@ TRACKS = ("transfer", "preprocess", "classify")
 STAGES = ("motion", "ctf", "picking")
 
 # Raised when a stage gives other results for the same input.
-CODE_VERSIONS: dict[str, int] = {"motion": 1, "ctf": 1, "picking": 1, "classify": 1}
+CODE_VERSIONS: dict[str, int] = {"motion": 1, "ctf": 2, "picking": 1, "classify": 1}
 
 # Section names, or single fields, that a stage reads besides what its upstream stage read.
 READS: dict[str, tuple[str, ...]] = {
@@ -53,6 +53,18 @@ def movie_keys(own: Mapping[str, str], input_hash: str) -> dict[str, str]:
     for stage in STAGES:
         keys[stage] = upstream = _digest([own[stage], upstream])
     return keys
+
+
+def candidates_key(settings: Settings, upstream: str) -> str:
+    """The key of a micrograph's candidates: where they are cut off does not change them.
+
+    ``upstream`` is the key of the stage before.
+    """
+    chosen = reads(settings, "picking")
+    chosen.pop("picking.threshold")
+    if chosen["picking.method"] == "all":
+        chosen["picking.method"] = "auto"
+    return _digest([CODE_VERSIONS["picking"], chosen, upstream])
 
 
 def classify_key(settings: Settings, code_versions: Mapping[str, int] = CODE_VERSIONS) -> str:

@@ -10,7 +10,7 @@ class CtfEstimation(Section):
         50.0, "Lowest resolution", "Of the fit.", unit="Å", alias="ctf_min_res", advanced=True, ge=10, le=500
     )
     max_resolution: float = setting(
-        3.5, "Highest resolution", "Of the fit.", unit="Å", alias="ctf_max_res", ge=1, le=50
+        3.0, "Highest resolution", "Of the fit.", unit="Å", alias="ctf_max_res", ge=1, le=50
     )
     min_defocus: float = setting(
         3500.0, "Least defocus", "Of the search.", unit="Å", alias="ctf_min_def", ge=100, le=200000

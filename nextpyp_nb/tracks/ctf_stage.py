@@ -1,6 +1,7 @@
 """CTF of one micrograph: fit, curves and spectrum."""
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ from nextpyp_nb.records import Ctf
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 
+# Stretch that motion correction leaves in a sum of frames, as a share of the defocus it feigns.
+_STRETCH = 6e-4
 
-def fit_ctf(average: Any, pixel_size: float, places: Places, settings: Settings) -> dict[str, Any]:
-    """Fit the CTF of an average; spectrum, curves and fit lie in ``places``, the numbers are returned."""
+
+def fit_ctf(
+    average: Any, pixel_size: float, places: Places, settings: Settings, n_frames: int
+) -> dict[str, Any]:
+    """Fit the CTF of an average of ``n_frames``; curves and fit lie in ``places``, numbers are returned."""
     scope = settings.microscope
     try:
         fitted = estimate_ctf(
@@ -30,6 +36,8 @@ def fit_ctf(average: Any, pixel_size: float, places: Places, settings: Settings)
         return fit | {"fit_resolution": None, "ctf_score": None, "defocus_error": None,
                       "ctf_failed": str(failure), "ctf": None}  # fmt: skip
     ctf = fitted.ctf
+    if n_frames > 1:
+        ctf = replace(ctf, defocus_error=math.hypot(ctf.defocus_error, _STRETCH * ctf.defocus))
     write_arrays(places("ctf"), spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
     return {
         "defocus_u": ctf.defocus_u,

@@ -38,7 +38,7 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         motion, mean_dose = read_motion(places)
         average = to_device(np.asarray(average, np.float32), payload.get("device"))
         if first <= 1:
-            row |= _timed("ctf", report, fit_ctf, average, pixel_size, places, settings)
+            row |= _timed("ctf", report, fit_ctf, average, pixel_size, places, settings, len(motion.shifts))
             ctf = row.pop("ctf")
             row |= micrograph_quality(
                 average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose

@@ -160,7 +160,7 @@ def test_failures_are_listed_and_retried(store, session, arrive, settings):
 
 
 def test_commands_without_a_runner_are_carried_out_at_once(session, settings):
-    finer = settings.updated({"ctf.max_resolution": 3.0})
+    finer = settings.updated({"ctf.max_resolution": 2.8})
     assert session.save_settings(finer).wait(1).ok
     assert (session.revision, session.settings) == (2, finer)
     assert [r.settings for r in session.revisions()] == [settings, finer]

@@ -137,7 +137,7 @@ def test_what_is_committed_is_whole(store, session, arrive, settings):
 def test_restart_redoes_what_a_setting_touches_and_nothing_else(store, arrive, process, settings):
     arrive(3)
     process()
-    finer = settings.updated({"ctf.max_resolution": 3.0})
+    finer = settings.updated({"ctf.max_resolution": 2.8})
     assert store.reset_stages(finer) == {"motion": 0, "ctf": 3, "picking": 0, "retried": 0}
     tasks = process(finer, fit_resolution=3.1)
     assert {task.first_stage for task in tasks} == {"ctf"}
@@ -332,7 +332,7 @@ def test_settings_that_change_while_a_movie_runs_are_seen_when_it_is_done(store,
     arrive(1)
     store.apply_settings()
     (task,) = store.claim_tasks(1, "w", 1, settings)
-    finer = settings.updated({"ctf.max_resolution": 3.0})
+    finer = settings.updated({"ctf.max_resolution": 2.8})
     store.save_revision(finer, "ada")
     store.apply_settings()
     assert store.reset_stages(finer)["ctf"] == 0
