@@ -1,5 +1,6 @@
 """Find particles in a micrograph by size alone: no template, no training."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,36 @@ def pick_particles(
     keeps every positive maximum. `junk_mask` leaves places out unless ``ignore_contamination``.
     """
     _check(average, pixel_size, radius, method)
+    candidates = find_candidates(
+        average, pixel_size=pixel_size, radius=radius, ctf=ctf, distance=distance,
+        ignore_contamination=ignore_contamination,
+    )  # fmt: skip
+    return above_threshold(candidates, 0.0 if method == "all" else threshold)
+
+
+def above_threshold(candidates: Picks, threshold: float | None) -> Picks:
+    """The ``candidates`` with scores above ``threshold``, or above their own when None."""
+    threshold = candidates.threshold if threshold is None else threshold
+    kept = candidates.scores > threshold
+    return replace(
+        candidates, centres=candidates.centres[kept], scores=candidates.scores[kept], threshold=threshold
+    )
+
+
+def find_candidates(
+    average: Any,
+    *,
+    pixel_size: float,
+    radius: float,
+    ctf: Ctf | None = None,
+    distance: float | None = None,
+    ignore_contamination: bool = False,
+) -> Picks:
+    """Every place of ``average`` (y, x) that scores above 0, best first, as `pick_particles` finds them.
+
+    Its ``threshold`` is the one that "auto" would take; a threshold may be moved over these without picking
+    again.
+    """
     distance = 1.4 * radius if distance is None else distance
     factor = max(1, int(radius / _FINENESS / pixel_size))
     coarse_pixel = pixel_size * factor
@@ -58,19 +89,14 @@ def pick_particles(
         clean = ~junk_mask(-coarse, pixel_size=coarse_pixel, radius=radius)
     maps = _scores(coarse, clean, coarse_pixel, radius, ctf)
     centres, scores = _thin(*_maxima(maps.max(axis=0), clean), distance / coarse_pixel)
-    if method == "all":
-        threshold = 0.0
-    elif threshold is None:
-        decoys = _thin(*_maxima((-maps).max(axis=0), clean), distance / coarse_pixel)
-        threshold = _threshold(centres, scores, *decoys, _RIVALRY * radius / coarse_pixel)
-    kept = scores > threshold
+    decoys = _thin(*_maxima((-maps).max(axis=0), clean), distance / coarse_pixel)
     return Picks(
         # A coarse pixel's centre lies in the middle of its block.
-        centres=((centres[kept] + 0.5) * factor - 0.5).astype(np.float32),
-        scores=scores[kept].astype(np.float32),
+        centres=((centres + 0.5) * factor - 0.5).astype(np.float32),
+        scores=scores.astype(np.float32),
         radius=radius,
         pixel_size=pixel_size,
-        threshold=threshold,
+        threshold=_threshold(centres, scores, *decoys, _RIVALRY * radius / coarse_pixel),
         junk_fraction=1.0 - float(clean.mean()),
     )
 

@@ -124,7 +124,7 @@ def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: 
         if not new:
             continue
         what = role(command.actor, owner, group, site)
-        if may(what, command.name):
+        if may(what, command.name) and not (what == "operator" and _brings_program(store, command)):
             taken.append(command)
         else:
             sentence = refusal(command.actor, what, command.name)
@@ -132,6 +132,14 @@ def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: 
                 store.acknowledge(command.uuid, False, sentence)
                 store.log("command_refused", sentence, level="warning")
     return taken
+
+
+def _brings_program(store: Store, command: Command) -> bool:
+    """Whether settings name another plug-in, which would run as the owner of the session."""
+    settings = command.arguments.get("settings")
+    picking = settings.get("picking") if isinstance(settings, dict) else None
+    plugin = picking.get("plugin") if isinstance(picking, dict) else None
+    return bool(plugin) and plugin != store.latest_settings()[1].picking.plugin
 
 
 def _waiting(inbox: Path) -> list[Path]:

@@ -134,6 +134,10 @@ class Settings(Section):
             problems["microscope.pixel_size"] = "missing: give the pixel size of the movies in Å"
         if self.microscope.voltage is None:
             problems["microscope.voltage"] = "missing: give the voltage in kV, such as 300"
+        if self.picking.method == "import" and not self.picking.source:
+            problems["picking.source"] = "missing: give the file or folder with the picks to import"
+        if self.picking.method == "plug-in" and not self.picking.plugin:
+            problems["picking.plugin"] = "missing: give the function or command that picks"
         if self.ctf.min_defocus >= self.ctf.max_defocus:
             problems["ctf.min_defocus"] = f"must be less than the most defocus, {self.ctf.max_defocus:g} Å"
         if self.ctf.min_resolution <= self.ctf.max_resolution:

@@ -12,9 +12,22 @@ class ParticleDetection(Section):
         None, "Particle radius", "Needed to pick; leave empty to look at movies without picking.",
         unit="Å", alias="detect_rad", ge=10, le=2000,
     )  # fmt: skip
-    method: Literal["none", "auto", "all"] = setting(
-        "auto", "Method", "auto: the significant ones; all: every candidate; none: no picking.",
+    method: Literal["none", "auto", "all", "import", "plug-in"] = setting(
+        "auto", "Method",
+        "auto: the significant ones; all: every candidate; import: from a file; plug-in: by another program.",
         alias="detect_method",
+    )  # fmt: skip
+    source: str | None = setting(
+        None, "Import from", "STAR, box or CSV of all micrographs, or a folder with one for each.",
+        path="file", advanced=True,
+    )  # fmt: skip
+    plugin: str | None = setting(
+        None, "Plug-in", "FILE.py:FUNCTION, MODULE:FUNCTION, or a command with {micrograph} and {out}.",
+        advanced=True,
+    )  # fmt: skip
+    plugin_timeout: float = setting(
+        600.0, "Time for a plug-in", "Longer than this for one micrograph is a failure.",
+        unit="s", ge=1, le=86400, advanced=True,
     )  # fmt: skip
     distance: float | None = setting(
         None, "Least distance", "Between two particles; from the radius when empty.",

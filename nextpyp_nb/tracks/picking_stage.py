@@ -1,16 +1,20 @@
-"""Particles of one micrograph."""
+"""Particles of one micrograph: all candidates are stored, and which of them are taken."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.formats.arrays import write_arrays
+from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import read_mrc
+from nextpyp_nb.formats.picks import read_picks
 from nextpyp_nb.kernels.backend import to_device
-from nextpyp_nb.kernels.picking import pick_particles
-from nextpyp_nb.records import Ctf
+from nextpyp_nb.kernels.picking import above_threshold, find_candidates
+from nextpyp_nb.records import Ctf, Picks
 from nextpyp_nb.session.places import Places
+from nextpyp_nb.session.stages import candidates_key
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.pick_plugin import run_plugin
 
 
 def find_particles(
@@ -21,21 +25,68 @@ def find_particles(
     settings: Settings,
     payload: dict[str, Any],
 ) -> dict[str, Any]:
-    """Pick the particles of one micrograph; they lie in ``places`` afterwards."""
+    """Pick the particles of one micrograph; they lie in ``places`` afterwards.
+
+    Candidates that the same settings found before are cut off anew, not searched again.
+    """
     chosen = settings.picking
     if chosen.radius is None or chosen.method == "none":
         places("picks").unlink(missing_ok=True)
         return {"particles": 0, "pick_threshold": None, "junk_fraction": None}
-    if places("weighted").is_file():
-        weighted, _ = read_mrc(places("weighted"))
-        average = to_device(np.asarray(weighted, np.float32), payload.get("device"))
-    picks = pick_particles(average, pixel_size=pixel_size, ctf=ctf, **chosen.model_dump())
+    key = candidates_key(settings, payload.get("ctf_key", ""))
+    candidates = _stored(places("picks"), key)
+    if candidates is None:
+        candidates = _found(average, pixel_size, ctf, places, settings, payload.get("device"))
+    picks = above_threshold(candidates, 0.0 if chosen.method == "all" else chosen.threshold)
     write_arrays(
         places("picks"), centres=picks.centres, scores=picks.scores, radius=picks.radius,
-        pixel_size=picks.pixel_size, threshold=picks.threshold,
+        pixel_size=picks.pixel_size, threshold=picks.threshold, junk_fraction=picks.junk_fraction,
+        candidates=candidates.centres, candidate_scores=candidates.scores,
+        found_threshold=candidates.threshold, key=np.array(key),
     )  # fmt: skip
     return {
         "particles": len(picks),
         "pick_threshold": picks.threshold,
         "junk_fraction": picks.junk_fraction,
     }
+
+
+def _stored(path: Path, key: str) -> Picks | None:
+    """The candidates that were found under ``key``, if there are any."""
+    if not path.is_file():
+        return None
+    stored = read_arrays(path)
+    if str(stored.get("key")) != key:
+        return None
+    return Picks(
+        centres=stored["candidates"], scores=stored["candidate_scores"], radius=float(stored["radius"]),
+        pixel_size=float(stored["pixel_size"]), threshold=float(stored["found_threshold"]),
+        junk_fraction=float(stored["junk_fraction"]),
+    )  # fmt: skip
+
+
+def _found(
+    average: Any, pixel_size: float, ctf: Ctf | None, places: Places, settings: Settings, device: int | None
+) -> Picks:
+    chosen = settings.picking
+    assert chosen.radius is not None
+    image = places("weighted") if places("weighted").is_file() else places("average")
+    if chosen.method in ("import", "plug-in"):
+        if chosen.method == "import":
+            centres, scores = read_picks(Path(chosen.source or ""), places.name)
+        else:
+            centres, scores = run_plugin(
+                chosen.plugin or "", image, pixel_size, timeout=chosen.plugin_timeout
+            )
+        # Theirs are all meant: only a threshold that the user sets takes any away.
+        return Picks(
+            centres=centres, scores=scores, radius=chosen.radius, pixel_size=pixel_size,
+            threshold=float(np.min(scores, initial=0.0)) - 1.0,
+        )  # fmt: skip
+    if places("weighted").is_file():
+        weighted, _ = read_mrc(image)
+        average = to_device(np.asarray(weighted, np.float32), device)
+    return find_candidates(
+        average, pixel_size=pixel_size, radius=chosen.radius, ctf=ctf, distance=chosen.distance,
+        ignore_contamination=chosen.ignore_contamination,
+    )  # fmt: skip

@@ -56,6 +56,7 @@ class PreprocessTrack(Track):
             "path": task.path,
             "settings": self.live.settings.model_dump(),
             "first_stage": task.first_stage,
+            "ctf_key": task.keys["ctf"],
             "threads": self._threads,
             # A worker on a GPU sees only its own.
             "device": 0 if self._devices else None,

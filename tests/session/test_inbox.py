@@ -123,3 +123,14 @@ def test_a_command_that_a_leaving_runner_missed_launches_another(session, monkey
     assert launched == [session.folder]
     drop(session.folder, "stop", {}).wait(0.1)
     assert launched == [session.folder]
+
+
+@pytest.mark.parametrize(("actor", "taken"), [("ada", 0), (ME, 1)])
+def test_only_owners_name_a_plugin_since_it_runs_as_the_owner(store, session, settings, actor, taken):
+    site = Site(service_accounts=(ME,), groups={"beam": {"operators": ("ada",)}})
+    named = settings.updated({"picking.plugin": "evil.py:pick"}).model_dump()
+    drop(session.folder, "save_settings", {"settings": named}, actor)
+    got = collect(store, session.folder, owner=ME, group="beam", site=site)
+    assert len(got) == taken
+    drop(session.folder, "save_settings", {"settings": settings.model_dump()}, actor)
+    assert len(collect(store, session.folder, owner=ME, group="beam", site=site)) == 1
