@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,21 @@ from nextpyp_nb.formats.ifd import EER_COMPRESSIONS, Page, Tiff
 _METADATA = 65001
 _RUN_BITS, _SUB_BITS_X, _SUB_BITS_Y = 65007, 65008, 65009
 _PADDING = bytes(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStreams:
+    """Coded raw frames, for a decoder on a GPU: raw frame n has ``bits[n]`` from word ``starts[n]`` on.
+
+    ``words`` are uint64, two of padding after each raw frame; ``coding`` is the bits of a run length, of a
+    position, and those of x within it (0 to count at whole pixels); ``shape`` (y, x) is the detector's.
+    """
+
+    words: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+    bits: NDArray[np.int64]
+    coding: tuple[int, int, int]
+    shape: tuple[int, int]
 
 
 def event_pages(tiff: Tiff) -> list[Page]:
@@ -64,8 +80,7 @@ def read_eer(
     with Tiff(path) as tiff:
         pages = event_pages(tiff)
         height, width = pages[0].height, pages[0].width
-        if factor == 2 and min(position_bits(tiff, pages[0])) < 1:
-            raise BadFile("this EER keeps no positions within a pixel: read it at 4k")
+        _check_positions(tiff, pages[0], factor)
         most = max(stop - start for start, stop in pairwise(bounds))
         # A pixel holds at most one electron of a raw frame.
         shape = (len(bounds) - 1, factor * height, factor * width)
@@ -81,6 +96,43 @@ def read_eer(
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             list(pool.map(fraction, range(len(frames))))
     return frames, int(dropped.sum())
+
+
+def read_streams(
+    path: str | os.PathLike[str], bounds: Sequence[int], *, factor: int = 1, threads: int = 1
+) -> EventStreams:
+    """Raw frames bounds[0]..bounds[-1] - 1 as they are coded."""
+    with Tiff(path) as tiff:
+        pages = event_pages(tiff)[bounds[0] : bounds[-1]]
+        first = pages[0]
+        _check_positions(tiff, first, factor)
+        shape, bits = (first.height, first.width), symbol_bits(tiff, first)
+        for page in pages:
+            if (page.height, page.width) != shape or symbol_bits(tiff, page) != bits:
+                raise BadFile("the raw frames of an EER differ in size or coding")
+        strips = [[a.tolist() for a in tiff.strips(page)] for page in pages]
+        lengths = np.array([sum(counts) for _, counts in strips], np.int64)
+        starts = np.concatenate([[0], np.cumsum(-(-lengths // 8) + 2)])
+        words = np.zeros(int(starts[-1]), np.uint64)
+        stored = words.view(np.uint8)
+
+        def copy(number: int) -> None:
+            at = 8 * int(starts[number])
+            for offset, count in zip(*strips[number], strict=True):
+                stored[at : at + count] = np.frombuffer(tiff.read(offset, count), np.uint8)
+                at += count
+
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            list(pool.map(copy, range(len(pages))))
+        x_bits = position_bits(tiff, first)[0] if factor == 2 else 0
+    return EventStreams(
+        words=words, starts=starts[:-1], bits=8 * lengths, coding=(*bits, x_bits), shape=shape
+    )
+
+
+def _check_positions(tiff: Tiff, page: Page, factor: int) -> None:
+    if factor == 2 and min(position_bits(tiff, page)) < 1:
+        raise BadFile("this EER keeps no positions within a pixel: read it at 4k")
 
 
 def _add_page(tiff: Tiff, page: Page, frame: NDArray[Any], factor: int) -> bool:

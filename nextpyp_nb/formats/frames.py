@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frame_doses
 from nextpyp_nb.records import Movie
 
 _log = logging.getLogger(__name__)
+
+Decoder = Callable[[eer.EventStreams, Sequence[int]], tuple[Any, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +62,24 @@ def read_frames(
 
 
 def read_exposure(
-    path: str | os.PathLike[str], *, threads: int = 1, fractions: Fractions | None = None, eer_reduce: int = 1
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 1,
+    fractions: Fractions | None = None,
+    eer_reduce: int = 1,
+    decoder: Decoder | None = None,
 ) -> Exposure:
-    """Read all frames of a movie; those of an EER are the ``fractions``, by default of 40 raw frames."""
+    """Read all frames of a movie; those of an EER are the ``fractions``, by default of 40 raw frames.
+
+    A ``decoder`` makes them elsewhere (on a GPU) of the coded streams, and counts corrupt raw frames.
+    """
     movie = check_movie(path)
     try:
         if not holds_events(path):
             frames = _read_span(path, 0, movie.n_frames, threads)
             return Exposure(frames=frames, n_stored=movie.n_frames)
         groups = fractions or equal_fractions(movie.n_frames, 40)
-        frames, dropped = _read_events(path, groups.bounds, eer_reduce, threads)
+        frames, dropped = _read_events(path, groups.bounds, eer_reduce, threads, decoder)
         return Exposure(frames=frames, n_stored=movie.n_frames, fractions=groups, corrupt=dropped)
     except MemoryError:
         raise _too_large(movie) from None
@@ -106,11 +116,18 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def _read_events(
-    path: str | os.PathLike[str], bounds: Sequence[int], factor: int, threads: int
+    path: str | os.PathLike[str],
+    bounds: Sequence[int],
+    factor: int,
+    threads: int,
+    decoder: Decoder | None = None,
 ) -> tuple[NDArray[Any], int]:
     if factor not in (1, 2):
         raise ValueError(f"EER at {factor} times the detector's pixels, expected 1 (4k) or 2 (8k)")
-    frames, dropped = eer.read_eer(path, bounds, factor=factor, threads=threads)
+    if decoder is None:
+        frames, dropped = eer.read_eer(path, bounds, factor=factor, threads=threads)
+    else:
+        frames, dropped = decoder(eer.read_streams(path, bounds, factor=factor, threads=threads), bounds)
     raw = bounds[-1] - bounds[0]
     if dropped * 2 > raw:
         raise BadFile(f"{dropped} of {raw} raw EER frames are corrupt")

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
-from nextpyp_nb.formats.eer import read_eer
+from nextpyp_nb.formats.eer import _add_events, read_eer
 from nextpyp_nb.formats.fractions import equal_fractions, frame_doses, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import read_exposure, read_frames
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
@@ -106,6 +106,33 @@ def test_corrupt_raw_frames_are_left_out_and_counted(tmp_path, rng, raw):
     kept = [n for n in range(12) if n not in (3, 7)]
     assert dropped == 2
     np.testing.assert_array_equal(frames[0], raw[kept].sum(0))
+
+
+@pytest.mark.parametrize("compression", BITS)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_streams_for_a_gpu_hold_the_same_events(tmp_path, rng, raw, compression, factor):
+    path = tmp_path / "movie.eer"
+    payloads = [encode(frame, *BITS[compression], rng) for frame in raw]
+    payloads[5] = payloads[5][:20]
+    write_eer(path, payloads, raw.shape[1:], compression, True, preview=True)
+
+    def decode(streams, bounds):
+        frames = np.zeros((1, factor * streams.shape[0], factor * streams.shape[1]), np.uint8)
+        corrupt = 0
+        for start, bits in zip(streams.starts, streams.bits, strict=True):
+            coded = streams.words[start:].view(np.uint8)[: bits // 8 + 16]
+            run_bits, sub_bits, x_bits = streams.coding
+            alone = np.zeros_like(frames[0])
+            ends = _add_events(coded, bits, run_bits, sub_bits, x_bits, alone, 1)
+            corrupt += ends != streams.shape[0] * streams.shape[1]
+            frames[0] += alone if ends == streams.shape[0] * streams.shape[1] else 0
+        return frames, corrupt
+
+    fractions = equal_fractions(len(raw), len(raw))
+    known = {"fractions": fractions, "eer_reduce": factor}
+    plain, decoded = read_exposure(path, **known), read_exposure(path, **known, decoder=decode, threads=2)
+    assert plain.corrupt == decoded.corrupt == 1
+    np.testing.assert_array_equal(decoded.frames, plain.frames)
 
 
 def test_mostly_corrupt_is_refused(tmp_path, rng, raw):

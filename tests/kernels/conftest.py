@@ -13,7 +13,7 @@ SHIM = Path(__file__).with_name("cuda_on_host.hpp")
 
 
 def _address(argument):
-    """A NumPy array's first byte as a pointer's value, a NumPy scalar as it is; both kept alive by the caller."""
+    """What a kernel gets for an argument: where the array lies, or the number itself."""
     if isinstance(argument, np.generic):
         return np.array(argument)
     array = np.asarray(getattr(argument, "_host", argument))

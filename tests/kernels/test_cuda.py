@@ -50,6 +50,7 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
     add_moved(found, frames, weights, shifts, local, slice(0, 2), frame_sum._tap_table(), xp=xp)
     add_moved(found, frames[2:], weights, shifts, local, slice(2, n), frame_sum._tap_table(), xp=xp)
     expected = np.zeros_like(found)
+    table = frame_sum._tap_table()
     nodes = [np.arange(0, length + frame_sum.GRID, frame_sum.GRID) for length in shape]
     written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
     for f in range(n):
