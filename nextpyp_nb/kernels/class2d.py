@@ -70,7 +70,9 @@ def classify(
         images, ctfs, grid=grid, pixel_size=pixel_size, radius=min(radius + 0.5 * reach, 0.48 * box),
         advance=lambda count: report(count, "preparing particles"),
     )  # fmt: skip
-    work = _begin(particles, classes, state, _ring_weights(grid, extent, min_resolution), radius, reach, seed)
+    work = _begin(
+        particles, classes, state, ring_weights_of(grid, extent, min_resolution), radius, reach, seed
+    )
     before = work.references.copy()
     for step in plan:
         work.run(step, partial(report, text=step.name))
@@ -89,7 +91,7 @@ def _check(images: Any, ctfs: Sequence[Ctf], classes: int, diameter: float) -> N
         raise ValueError(f"classes and diameter must be positive; got {classes} and {diameter} Å")
 
 
-def _ring_weights(grid: PolarGrid, extent: float, min_resolution: float) -> FloatArray:
+def ring_weights_of(grid: PolarGrid, extent: float, min_resolution: float) -> FloatArray:
     """Independent Fourier terms on each ring (half the circumference), 0 below the lowest frequency."""
     rho = np.arange(1, grid.rings + 1)
     weights = np.pi * rho / (1 + np.exp(-2.0 * (rho - extent / min_resolution)))
@@ -100,25 +102,37 @@ def _schedule(
     n: int, classes: int, grid: PolarGrid, pixel_size: float, reach: float, *, annealing: int, choices: float
 ) -> list[Pass]:
     """Annealing on a share of the particles at low resolution, then everyone at full resolution."""
-    rings = min(grid.rings, int(grid.box * pixel_size / COARSE))
-    turns = 2 * round(np.pi * rings * 0.8)
-    step = 2.0 * max(1.0, reach / 8)
     share = min(n, max(1000, PARTICLES_PER_CLASS * classes))
-    hot = SearchPlan(rings, turns, shift_steps(2 * step, step))
-    wide = SearchPlan(rings, turns, shift_steps(min(reach, 3 * step), step))
-    near = SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0))
-    fine = SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5))
-    plans = []
-    for i in range(annealing):
-        hesitate = 1 + (choices - 1) * max(0.0, 1 - i / max(annealing - 3, 1))
-        # While particles still hop between classes their shifts would wander off with them.
-        plans.append(Pass(hot, hesitate, share, hesitate < 1.5, i % 5 == 4, "finding classes"))
-    plans += [
+    hot, wide, near, fine = search_plans(grid, pixel_size, reach)
+    plans = cooling(hot, annealing, choices, share) + [
         Pass(wide, 1.0, n, True, False, "sorting all", split=True),
         Pass(near, 1.0, n, True, True, "refining", split=True),
         Pass(near, 1.0, n, True, True, "refining"),
     ]
     return plans + [Pass(fine, 1.0, n, True, False, "refining")] * 2
+
+
+def search_plans(grid: PolarGrid, pixel_size: float, reach: float) -> tuple[SearchPlan, ...]:
+    """While annealing, for all shifts within ``reach`` px, around a known pose, and to half a px."""
+    rings = min(grid.rings, int(grid.box * pixel_size / COARSE))
+    turns = 2 * round(np.pi * rings * 0.8)
+    step = 2.0 * max(1.0, reach / 8)
+    return (
+        SearchPlan(rings, turns, shift_steps(2 * step, step)),
+        SearchPlan(rings, turns, shift_steps(min(reach, 3 * step), step)),
+        SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0)),
+        SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5)),
+    )
+
+
+def cooling(plan: SearchPlan, passes: int, choices: float, share: int) -> list[Pass]:
+    """Passes in which particles choose among ``choices`` classes at first and among one in the end."""
+    plans = []
+    for i in range(passes):
+        hesitate = 1 + (choices - 1) * max(0.0, 1 - i / max(passes - 3, 1))
+        # While particles still hop between classes their shifts would wander off with them.
+        plans.append(Pass(plan, hesitate, share, hesitate < 1.5, i % 5 == 4, "finding classes"))
+    return plans
 
 
 def _begin(
@@ -160,7 +174,7 @@ def _begin(
 def _finish(work: Passes, pixel_size: float, rounds: int) -> Class2dRound:
     """The round as host arrays."""
     grid = work.particles.grid
-    averages = _on_flat_ground(to_numpy(grid.image(half_turn(work.references, grid.angles))), work.radius)
+    averages = on_flat_ground(to_numpy(grid.image(half_turn(work.references, grid.angles))), work.radius)
     records = judge(work.sums, averages, grid=grid, pixel_size=pixel_size, radius=work.radius)
     state = Class2dState(
         averages=averages,
@@ -174,7 +188,7 @@ def _finish(work: Passes, pixel_size: float, rounds: int) -> Class2dRound:
     )
 
 
-def _on_flat_ground(averages: FloatArray, radius: float) -> FloatArray:
+def on_flat_ground(averages: FloatArray, radius: float) -> FloatArray:
     """Averages whose rim is level 0 inside a soft mask of ``radius`` px: rings say nothing of the mean."""
     box = averages.shape[-1]
     axis = np.arange(box) - box // 2

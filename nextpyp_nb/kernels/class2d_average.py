@@ -37,6 +37,11 @@ class HalfSums:
             np.zeros((2, classes)),
         )
 
+    def clear(self, place: int) -> None:
+        """Empty one class."""
+        for part in (self.signal, self.weight, self.power, self.count):
+            part[:, place] = 0
+
     def reordered(self, order: Any) -> "HalfSums":
         """The sums of classes ``order``, in that order."""
         parts = (self.signal, self.weight, self.power, self.count)

@@ -17,6 +17,7 @@ from nextpyp_nb.kernels.class2d_average import (
 )
 from nextpyp_nb.kernels.class2d_particles import RingedParticles
 from nextpyp_nb.kernels.class2d_search import (
+    Matches,
     ReferenceBank,
     SearchPlan,
     in_particle_frame,
@@ -150,15 +151,11 @@ class Passes:
         shaken = found.likelihood
         if heat > 0:
             shaken = shaken + heat * self.rng.gumbel(size=shaken.shape)
-        number, rows = shaken.argmax(axis=1), np.arange(len(part))
-        rotation = found.rotation[rows, number]
-        shift = self.shift[part] + in_particle_frame(rotation, found.step[rows, number])
-        length = np.hypot(*shift.T)[:, None]
-        share = np.exp(found.likelihood - found.likelihood.max(axis=1, keepdims=True))
-        self.number[part], self.rotation[part] = number, rotation
-        self.likelihood[part] = found.likelihood[rows, number]
-        self.probability[part] = share[rows, number] / share.sum(axis=1)
-        return np.asarray(shift * np.minimum(1, self.reach / np.maximum(length, 1e-6)), np.float32)
+        number = shaken.argmax(axis=1)
+        self.number[part] = number
+        posed = pose_in(found, number, self.shift[part], self.reach)
+        self.rotation[part], shift, self.likelihood[part], self.probability[part] = posed
+        return shift
 
     def _renew(self, chosen: IntArray, recentre: bool) -> None:
         """New references and noise from the sums of this pass; empty classes are seeded anew."""
@@ -183,6 +180,19 @@ def resemblance(now: Any, before: Any, ring_weights: Any, grid: PolarGrid) -> Fl
         over_rotations = fft_module(product).irfft(product, n=grid.angles, axis=1)
         likeness[: len(now), k] = to_numpy(over_rotations.max(axis=1) / (size_now * size_before[k]))
     return likeness
+
+
+def pose_in(
+    found: Matches, number: IntArray, shift: FloatArray, reach: float
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Rotation, shift (at most ``reach`` px), likelihood, probability in classes ``number``."""
+    rows = np.arange(len(number))
+    rotation = found.rotation[rows, number]
+    moved = shift + in_particle_frame(rotation, found.step[rows, number])
+    moved = moved * np.minimum(1, reach / np.maximum(np.hypot(*moved.T)[:, None], 1e-6))
+    share = np.exp(found.likelihood - found.likelihood.max(axis=1, keepdims=True))
+    probability = share[rows, number] / share.sum(axis=1)
+    return rotation, np.asarray(moved, np.float32), found.likelihood[rows, number], probability
 
 
 def misfits_of(number: IntArray, likelihood: FloatArray) -> IntArray:

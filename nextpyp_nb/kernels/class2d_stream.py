@@ -1,0 +1,435 @@
+"""Streaming 2D classification: particles come in batches, classes are there at any time.
+
+    engine = Classification(read, box=96, pixel_size=2.6, diameter=180, classes=50, seed=1)
+    engine.add("mic_0001", ids, groups)      # at any time; a batch that is there already adds nothing
+    step = engine.update()                   # new particles searched, older ones looked at again
+    found = engine.result()                  # averages, classes, assignments
+    saved = engine.to_arrays()               # everything; write it whole, then only replace the old file
+    engine = Classification.from_arrays(saved, read)
+
+Particles stay where they are: ``read(ids)`` gives their images and CTFs when a block of them is due, and a
+bounded number is kept. Sums over classes live on: a particle seen again has its old share taken out before
+the new one goes in, so each counts once, and an update costs the new particles plus ``REPLAY`` old ones,
+however long the session. While data are scarce the classes are found anew (annealed) each time they doubled.
+The state holds the names of all batches and depends on nothing but the record of calls and the seed.
+If ``read`` raises in the middle, drop the engine and go on from the state saved last.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from nextpyp_nb.kernels.backend import array_module, to_device, to_numpy
+from nextpyp_nb.kernels.class2d import cooling, on_flat_ground, ring_weights_of, search_plans
+from nextpyp_nb.kernels.class2d_average import (
+    HalfSums,
+    centred,
+    references_from,
+    residual_noise,
+    seed_references,
+)
+from nextpyp_nb.kernels.class2d_blocks import Blocks, Read, together, whitened
+from nextpyp_nb.kernels.class2d_particles import RingedParticles
+from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
+from nextpyp_nb.kernels.class2d_quality import judge
+from nextpyp_nb.kernels.class2d_search import ReferenceBank
+from nextpyp_nb.kernels.class2d_table import NO_CLASS, ParticleTable
+from nextpyp_nb.kernels.polar import PolarGrid, half_turn, radial_window
+from nextpyp_nb.records import ClassAverage, FloatArray
+
+Progress = Callable[[int, int, str], None]
+SUMS = ("signal", "weight", "power", "count")
+KEPT = ("references", "noise", "identity", "parked", "updates", "annealed_at", "next_identity")
+ANNEALING, CHOICES = 80, 6.0
+BLOCK = 128
+RENEW, PER_CLASS = 1000, 30
+REPLAY = 4096
+SETTLED = 5
+STAY = 1.0
+FAMILIAR = 0.6
+PARK_BELOW, PARKED_TURN = 0.1, 4
+ROOM = 1 << 29
+
+
+@dataclass(frozen=True, kw_only=True)
+class Class2dSetup:
+    """What a classification is made for: images (``box`` px, ``pixel_size`` Å), ``diameter`` Å, at most
+    ``classes``, one for each ``per_class`` particles; rings between the resolutions (Å) are compared.
+    """
+
+    box: int
+    pixel_size: float
+    diameter: float
+    classes: int
+    seed: int = 0
+    min_resolution: float = 100.0
+    max_resolution: float = 8.0
+    per_class: int = 30
+
+
+@dataclass(frozen=True)
+class Class2dUpdate:
+    """An update: its number, particles new and seen again, whether classes were found anew, and churn.
+
+    ``churn`` is the share of particles seen again that changed class; ``settled`` that all were seen often.
+    """
+
+    number: int
+    new: int
+    replayed: int
+    annealed: bool
+    churn: float
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Class2dResult:
+    """Classes as they stand; rows of particles in the order of arrival, signs as in ``Class2dRound``.
+
+    ``identity`` (K,) names each class for good: a place that is given to other particles gets another.
+    ``class_number`` (n,) is 1-based, 0 for particles that wait for an update; ``shift`` (n, 2) px.
+    """
+
+    averages: FloatArray
+    classes: tuple[ClassAverage, ...]
+    identity: Any
+    ids: Any
+    class_number: Any
+    rotation: FloatArray
+    shift: FloatArray
+    probability: FloatArray
+
+
+class Classification:
+    """The engine; see the head of this file for its use."""
+
+    def __init__(self, read: Read, *, device: int | None = None, **setup: Any) -> None:
+        self.setup = Class2dSetup(**setup)
+        s = self.setup
+        if s.box % 2 or s.box < 16 or s.classes < 1 or s.diameter <= 0 or s.per_class < 2:
+            raise ValueError(f"an even box of 16 px or more, a diameter and classes are needed; got {s}")
+        rings = min(s.box // 2 - 1, int(s.box * s.pixel_size / s.max_resolution))
+        self.grid = PolarGrid.covering(s.box, rings, 0.4 * s.box)
+        self.radius = min(0.5 * s.diameter / s.pixel_size, 0.46 * s.box)
+        self.reach = min(max(0.12 * s.diameter, 10.0) / s.pixel_size, 0.2 * s.box)
+        window = min(self.radius + 0.5 * self.reach, 0.48 * s.box)
+        self.blocks = Blocks(
+            read, grid=self.grid, pixel_size=s.pixel_size, radius=window, room=ROOM, device=device
+        )
+        on = to_device(np.zeros(0), device)
+        self.xp = array_module(on)
+        mask = self.grid.mask_operator(radial_window(self.radius, 0.05 * s.box, s.box))
+        self.mask = self.xp.asarray(mask)
+        weights = ring_weights_of(self.grid, s.box * s.pixel_size, s.min_resolution)
+        self.ring_weights = self.xp.asarray(weights)
+        self.table = ParticleTable()
+        self.sums = HalfSums.empty(0, self.grid, self.xp)
+        self.references: Any = self.xp.zeros((0, rings, self.grid.harmonics), self.xp.complex64)
+        self.noise: Any = self.xp.ones(rings, self.xp.float32)
+        self.group_noise: dict[int, Any] = {}
+        self.identity, self.parked = np.zeros(0, np.int64), np.zeros(0, bool)
+        self.updates = self.annealed_at = self.next_identity = 0
+
+    def add(self, batch: str, ids: Any, groups: Any = None) -> bool:
+        """Take in the particles ``ids`` (n,) of ``batch``, of optics ``groups``; False if it is known."""
+        return self.table.add(batch, ids, groups)
+
+    def remove(self, ids: Any) -> int:
+        """Take particles out as if they had never counted (they are read once more); gives how many."""
+        gone = np.flatnonzero(np.isin(self.table.rows["id"], np.asarray(ids, np.int64)))
+        rows = self.table.rows
+        for block in np.unique(rows["block"][gone]):
+            at = np.flatnonzero(rows["block"] == block)
+            counted = np.isin(at, gone) & rows["counted"][at]
+            if counted.any():
+                self._sum(self._particles(block, at), at, np.flatnonzero(counted), -1.0)
+            self.blocks.forget(int(block))
+        self.table.drop(gone)
+        return len(gone)
+
+    def update(self, progress: Progress | None = None, *, replay: int = REPLAY) -> Class2dUpdate:
+        """Search the new particles, look again at ``replay`` older ones (or as many as are new)."""
+        self.updates += 1
+        rng = np.random.default_rng([self.setup.seed, self.updates])
+        rows = self.table.rows
+        new = int((rows["block"] == NO_CLASS).sum())
+        self.table.cut_blocks(BLOCK)
+        self._learn_noise()
+        annealed = self._anneal_due()
+        tell = _Progress(progress, len(rows) if annealed else new, max(replay, new))
+        if annealed:
+            self._anneal(rng, tell)
+        before, known = rows["number"].copy(), rows["visits"] > 0
+        budget = max(replay, new)
+        while due := self._due(budget):
+            level, blocks = due
+            count = self._sweep(level, blocks, rng, tell)
+            budget -= count if level else 0
+        again = known & (rows["visited"] == self.updates)
+        self._park()
+        churn = float((rows["number"] != before)[again].mean()) if again.any() else 0.0
+        settled = bool((rows["visits"] >= SETTLED).all())
+        return Class2dUpdate(self.updates, new, int(again.sum()), annealed, churn, settled)
+
+    def _particles(self, block: int, at: Any) -> RingedParticles:
+        """Block ``block``, rows ``at``, in units of the first group's noise."""
+        found = self.blocks.get(int(block), self.table.rows["id"][at])
+        groups = self.table.rows["group"][at]
+        if len(self.group_noise) < 2:
+            return found
+        first = next(iter(self.group_noise.values()))
+        ratio = self.xp.stack([first / self.group_noise[int(g)] for g in groups])
+        return whitened(found, ratio)
+
+    def _learn_noise(self) -> None:
+        """The noise of optics groups that are new, outside their first particles."""
+        rows = self.table.rows
+        for group in dict.fromkeys(rows["group"].tolist()):
+            if group in self.group_noise:
+                continue
+            seen = []
+            for block in np.unique(rows["block"][rows["group"] == group])[:4]:
+                at = np.flatnonzero(rows["block"] == block)
+                noise = self.blocks.get(int(block), rows["id"][at]).noise
+                seen.append(noise[self.xp.asarray(rows["group"][at] == group)])
+            self.group_noise[group] = self.xp.maximum(self.xp.concatenate(seen).mean(axis=0), 1e-3)
+
+    def _share(self) -> int:
+        return max(RENEW, PER_CLASS * self.setup.classes)
+
+    def _anneal_due(self) -> bool:
+        n, last = len(self.table), self.annealed_at
+        return n >= self.setup.per_class and (last == 0 or (last < self._share() and n >= 2 * last))
+
+    def _anneal(self, rng: np.random.Generator, tell: "_Progress") -> None:
+        """Find classes anew from a bounded draw; those that resemble old ones take their place."""
+        rows, old = self.table.rows, self.references
+        classes = max(len(old), min(self.setup.classes, len(rows) // self.setup.per_class))
+        at, parts = [], []
+        for block in rng.permutation(np.unique(rows["block"])):
+            at.append(np.flatnonzero(rows["block"] == block))
+            parts.append(self._particles(block, at[-1]))
+            if sum(map(len, at)) >= 2 * self._share():
+                break
+        pool, drawn = together(parts), np.concatenate(at)
+        references = self.xp.zeros((classes, *old.shape[1:]), self.xp.complex64)
+        work = Passes(
+            pool, references=references, noise=pool.noise.mean(axis=0), ring_weights=self.ring_weights,
+            radius=self.radius, reach=self.reach, rng=rng,
+        )  # fmt: skip
+        everyone = np.arange(len(pool))
+        work.seed(everyone[:classes], everyone)
+        hot = search_plans(self.grid, self.setup.pixel_size, self.reach)[0]
+        for step in cooling(hot, ANNEALING, CHOICES, min(len(pool), self._share())):
+            work.run(step, lambda _: None)
+            tell(len(rows) / ANNEALING, step.name)
+        self._take_over(work.references, old)
+        self.noise, self.annealed_at = work.noise, len(rows)
+        self.sums = HalfSums.empty(classes, self.grid, self.xp)
+        rows["number"], rows["shift"], rows["visits"], rows["counted"] = NO_CLASS, 0.0, 0, False
+        rows["shift"][drawn] = work.shift
+
+    def _take_over(self, found: Any, old: Any) -> None:
+        """New references, each in the place of the old one that it resembles."""
+        likeness = resemblance(found, old, self.ring_weights, self.grid)
+        place, order = scipy.optimize.linear_sum_assignment(-likeness.T)
+        self.references = found[order]
+        familiar = likeness[order, place] > FAMILIAR
+        names = np.full(len(found), NO_CLASS, np.int64)
+        names[: len(old)] = self.identity
+        self.identity = np.where(familiar, names, NO_CLASS)
+        self.parked = np.zeros(len(found), bool)
+        for k in np.flatnonzero(self.identity == NO_CLASS):
+            self._rename(k)
+
+    def _rename(self, place: Any) -> None:
+        self.identity[place], self.next_identity = self.next_identity, self.next_identity + 1
+
+    def _due(self, budget: int) -> tuple[int, Any] | None:
+        """The blocks to look at next, those seen least often and longest ago, and how often they were."""
+        if not len(self.references):
+            return None
+        numbers, visits, visited, size = self.table.blocks()
+        level = np.minimum(visits, SETTLED)
+        open_ = (level < SETTLED) | (visited < self.updates)
+        if not open_.any() or (level[open_].min() > 0 and budget <= 0):
+            return None
+        lowest = int(level[open_].min())
+        chosen = np.flatnonzero(open_ & (level == lowest))
+        chosen = chosen[np.argsort(visited[chosen], kind="stable")]
+        within = np.cumsum(size[chosen]) - size[chosen] < (
+            self._share() if not lowest else min(self._share(), budget)
+        )
+        return lowest, numbers[chosen[within]]
+
+    def _sweep(self, level: int, blocks: Any, rng: np.random.Generator, tell: "_Progress") -> int:
+        """Look at ``blocks`` for the ``level``-th time, then renew references and noise."""
+        rows = self.table.rows
+        plan = search_plans(self.grid, self.setup.pixel_size, self.reach)[(1, 2, 2, 3, 3, 3)[level]]
+        active = np.arange(len(self.references))
+        if level == SETTLED and self.updates % PARKED_TURN:
+            active = np.flatnonzero(~self.parked)
+        bank = ReferenceBank(
+            self.references[active], self.noise, self.ring_weights,
+            grid=self.grid, plan=plan, spread=0.4 * self.reach,
+        )  # fmt: skip
+        seen = []
+        for block in blocks:
+            at = np.flatnonzero(rows["block"] == block)
+            self._place(bank, active, self._particles(block, at), at)
+            rows["visits"][at] += 1
+            rows["visited"][at] = self.updates
+            seen.append(at)
+            tell(len(at), "sorting new particles" if level == 0 else "refining")
+        if level < 2:
+            self._split(np.concatenate(seen))
+        self._renew(level, np.concatenate(seen), rng)
+        return sum(map(len, seen))
+
+    def _place(self, bank: ReferenceBank, active: Any, particles: RingedParticles, at: Any) -> None:
+        """Class and pose of rows ``at``: the old share out of the sums, the new one in."""
+        rows = self.table.rows
+        looked = np.flatnonzero(np.isin(rows["number"][at], [NO_CLASS, *active]))
+        for start in range(0, len(looked), bank.batch()):
+            part = looked[start : start + bank.batch()]
+            here = at[part]
+            found = bank.match(particles, part, rows["shift"][here])
+            score = found.likelihood.copy()
+            settled = rows["visits"][here] >= 3
+            score[np.flatnonzero(settled), np.searchsorted(active, rows["number"][here][settled])] += STAY
+            number = score.argmax(axis=1)
+            self._sum(particles, here, part, -1.0, counted_only=True)
+            posed = pose_in(found, number, rows["shift"][here], self.reach)
+            for name, value in zip(("rotation", "shift", "likelihood", "probability"), posed, strict=True):
+                rows[name][here] = value
+            rows["number"][here], rows["counted"][here] = active[number], True
+            self._sum(particles, here, part, 1.0)
+
+    def _sum(
+        self, particles: RingedParticles, at: Any, part: Any, sign: float, counted_only: bool = False
+    ) -> None:
+        """Add or take away places ``part`` of a block, whose rows are ``at``, as they are posed now."""
+        rows = self.table.rows
+        if counted_only:
+            kept = rows["counted"][at]
+            at, part = at[kept], part[kept]
+        self.sums.add(particles, part, rows["half"][at], *self.table.pose(at), sign=sign)
+
+    def _split(self, seen: Any) -> None:
+        """Give the misfits of mixed classes among rows ``seen`` to classes that are hardly used."""
+        rows, count = self.table.rows, self.sums.count.sum(axis=0)
+        small = np.argsort(count, kind="stable")[: max(1, len(count) // 8)]
+        for k in small[count[small] < SMALL * count.mean()]:
+            misfits = seen[misfits_of(rows["number"][seen].astype(np.intp), rows["likelihood"][seen])]
+            misfits = misfits[rows["counted"][misfits]]
+            if len(misfits) == 0:
+                break
+            # Few strong particles would outweigh the misfits: the class starts from these alone.
+            rows["counted"][rows["number"] == k] = False
+            self.sums.clear(int(k))
+            self._rename(k)
+            for block in np.unique(rows["block"][misfits]):
+                at = np.flatnonzero(rows["block"] == block)
+                part = np.flatnonzero(np.isin(at, misfits))
+                particles = self._particles(block, at)
+                self._sum(particles, at[part], part, -1.0)
+                rows["number"][at[part]] = k
+                self._sum(particles, at[part], part, 1.0)
+
+    def _renew(self, level: int, seen: Any, rng: np.random.Generator) -> None:
+        """References and noise from the sums; early on, centred, and with new seeds for lost classes."""
+        self.references = references_from(self.sums, self.grid, self.mask)
+        self.noise = residual_noise(self.references, self.sums, self.grid)
+        if level not in (1, 2):
+            return
+        self.references = centred(self.references, self.grid, self.radius, 1.0)
+        lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
+        rows = self.table.rows
+        for k, chosen in zip(lost, rng.choice(seen, len(lost)), strict=True):
+            at = np.flatnonzero(rows["block"] == rows["block"][chosen])
+            particles = self._particles(rows["block"][chosen], at)
+            part = np.flatnonzero(at == chosen)
+            shift = rows["shift"][[chosen]]
+            self.references[k] = seed_references(particles, part, shift, self.noise, self.mask)[0]
+            self._rename(k)
+
+    def _park(self) -> None:
+        """Classes of junk are left alone for most updates once their particles are settled."""
+        if len(self.references):
+            scores = np.array([c.score for c in self._judged()])
+            self.parked = (scores < PARK_BELOW) & (self.sums.count.sum(axis=0) > 0)
+
+    def _averages(self) -> FloatArray:
+        half = half_turn(self.references, self.grid.angles)
+        return on_flat_ground(to_numpy(self.grid.image(half)), self.radius)
+
+    def _judged(self) -> tuple[ClassAverage, ...]:
+        size = self.setup.pixel_size
+        return judge(self.sums, self._averages(), grid=self.grid, pixel_size=size, radius=self.radius)
+
+    def result(self) -> Class2dResult:
+        """Averages, figures and assignments as they stand."""
+        rows = self.table.rows
+        return Class2dResult(
+            self._averages(), self._judged(), self.identity.copy(), rows["id"].copy(), rows["number"] + 1,
+            rows["rotation"].copy(), rows["shift"].copy(), rows["probability"].copy(),
+        )  # fmt: skip
+
+    def to_arrays(self) -> dict[str, Any]:
+        """All that ``from_arrays`` needs, as named arrays for ``numpy.savez``."""
+        sums = {f"sum_{name}": to_numpy(getattr(self.sums, name)) for name in SUMS}
+        setup = {f"setup_{name}": np.asarray(value) for name, value in asdict(self.setup).items()}
+        kept = {name: to_numpy(getattr(self, name)) for name in KEPT}
+        rings = self.grid.rings
+        return (
+            sums
+            | setup
+            | kept
+            | {
+                "rows": self.table.rows,
+                "batches": np.array(self.table.batches, np.str_),
+                "groups": np.array(list(self.group_noise), np.int64),
+                "group_noise": np.array([to_numpy(v) for v in self.group_noise.values()], np.float32).reshape(
+                    -1, rings
+                ),
+            }
+        )
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, Any], read: Read, *, device: int | None = None
+    ) -> "Classification":
+        """The engine as it was saved; ValueError if ``arrays`` are not of one."""
+        wanted = [*(f"sum_{n}" for n in SUMS), *(f"setup_{f.name}" for f in fields(Class2dSetup)), *KEPT]
+        missing = [n for n in [*wanted, "rows", "batches", "groups", "group_noise"] if n not in arrays]
+        if missing:
+            raise ValueError(f"no saved 2D classification: {', '.join(missing)} missing; classify anew")
+        setup = {f.name: np.asarray(arrays[f"setup_{f.name}"]).item() for f in fields(Class2dSetup)}
+        engine = cls(read, device=device, **setup)
+        xp = engine.xp
+        engine.sums = HalfSums(
+            *(np.array(arrays[f"sum_{n}"]) if n == "count" else xp.array(arrays[f"sum_{n}"]) for n in SUMS)
+        )
+        for name in KEPT:
+            value = np.array(arrays[name])
+            on_device = name in ("references", "noise")
+            setattr(engine, name, xp.asarray(value) if on_device else value if value.ndim else value.item())
+        engine.table = ParticleTable(arrays["rows"].copy(), arrays["batches"].tolist())
+        groups = np.asarray(arrays["groups"]).tolist()
+        engine.group_noise = dict(zip(groups, xp.asarray(arrays["group_noise"]), strict=True))
+        return engine
+
+
+class _Progress:
+    """Counts particles looked at and says so."""
+
+    def __init__(self, tell: Progress | None, *expected: int) -> None:
+        self.tell, self.done, self.total = tell, 0.0, sum(expected)
+
+    def __call__(self, count: float, text: str) -> None:
+        self.done += count
+        if self.tell:
+            self.tell(int(self.done), int(max(self.total, self.done)), text)

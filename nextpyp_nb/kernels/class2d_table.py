@@ -1,0 +1,72 @@
+"""What streaming 2D classification remembers of every particle, a few tens of bytes each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.records import FloatArray
+
+NO_CLASS = -1
+# One row a particle. ``batch`` is its place among the names of batches, ``block`` the particles read with
+# it, ``visits`` since the last annealing, ``visited`` the last update that looked at it; ``counted`` says
+# that the sums hold it just so.
+ROW = np.dtype(
+    [
+        ("id", "i8"), ("batch", "i4"), ("group", "i4"), ("half", "i1"), ("block", "i4"), ("number", "i4"),
+        ("rotation", "f4"), ("shift", "f4", (2,)), ("probability", "f4"), ("likelihood", "f4"),
+        ("visits", "i4"), ("visited", "i4"), ("counted", "?"),
+    ]
+)  # fmt: skip
+
+
+class ParticleTable:
+    """Rows of all particles in the order of their arrival, and the names of the batches that brought them."""
+
+    def __init__(self, rows: Any = None, batches: Sequence[str] = ()) -> None:
+        self.rows = np.zeros(0, ROW) if rows is None else np.asarray(rows).astype(ROW)
+        self.batches = list(batches)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, batch: str, ids: Any, groups: Any) -> bool:
+        """Append the particles of ``batch``; False if that batch is there already."""
+        if batch in self.batches:
+            return False
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        if len(np.unique(ids)) < len(ids) or np.isin(ids, self.rows["id"]).any():
+            raise ValueError(f"batch {batch!r} brings particles that are there already: remove those first")
+        fresh = np.zeros(len(ids), ROW)
+        fresh["id"], fresh["batch"] = ids, len(self.batches)
+        fresh["group"] = 0 if groups is None else groups
+        fresh["half"] = (np.arange(len(ids)) + len(self.rows)) % 2
+        fresh["block"] = fresh["number"] = NO_CLASS
+        self.batches.append(batch)
+        self.rows = np.concatenate([self.rows, fresh])
+        return True
+
+    def cut_blocks(self, size: int) -> None:
+        """Put particles that are in no block yet into blocks of ``size``, in order of arrival."""
+        waiting = np.flatnonzero(self.rows["block"] == NO_CLASS)
+        first = int(self.rows["block"].max(initial=-1)) + 1
+        self.rows["block"][waiting] = first + np.arange(len(waiting)) // size
+
+    def drop(self, at: Any) -> None:
+        """Delete rows ``at``; a batch that loses its last particle may come again."""
+        touched = np.unique(self.rows["batch"][at])
+        self.rows = np.delete(self.rows, at)
+        gone = np.setdiff1d(touched, self.rows["batch"])
+        kept = np.setdiff1d(np.arange(len(self.batches)), gone)
+        self.rows["batch"] = np.searchsorted(kept, self.rows["batch"])
+        self.batches = [self.batches[k] for k in kept]
+
+    def blocks(self) -> tuple[Any, Any, Any, Any]:
+        """Numbers of all blocks, how often each was visited, its last update, and its particles."""
+        numbers, first, size = np.unique(self.rows["block"], return_index=True, return_counts=True)
+        return numbers, self.rows["visits"][first], self.rows["visited"][first], size
+
+    def pose(self, at: Any) -> tuple[Any, FloatArray, FloatArray]:
+        """Class, rotation and shift of rows ``at``."""
+        rows = self.rows[at]
+        return rows["number"].astype(np.intp), rows["rotation"], rows["shift"]
