@@ -39,7 +39,7 @@ def orient_gain(
     if not bool((gain > 0).any()):
         raise ValueError("the gain reference has no positive pixel: check that it is the right file")
     if operation == "divide":
-        response = gain[gain > 0].mean(dtype=xp.float64)
+        response = float(gain[gain > 0].mean(dtype=xp.float64))
         gain = xp.where(gain > 0, xp.float32(response) / xp.maximum(gain, xp.float32(1e-30)), xp.float32(0))
     if flip_horizontal:
         gain = gain[:, ::-1]

@@ -46,11 +46,11 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
     weights = rng.normal(size=(n_sums, n)).astype(np.float32)
     shifts = scale * rng.normal(size=(n, 2))
     local = rng.normal(size=(2, 6, 3)) / np.array([1, n, n * n])
-    found = np.zeros((n_sums, *shape), np.float32)
-    add_moved(found, frames, weights, shifts, local, slice(0, 2), frame_sum._tap_table(), xp=xp)
-    add_moved(found, frames[2:], weights, shifts, local, slice(2, n), frame_sum._tap_table(), xp=xp)
-    expected = np.zeros_like(found)
     table = frame_sum._tap_table()
+    found = np.zeros((n_sums, *shape), np.float32)
+    add_moved(found, frames, weights, shifts, local, slice(0, 2), table, xp=xp)
+    add_moved(found, frames[2:], weights, shifts, local, slice(2, n), table, xp=xp)
+    expected = np.zeros_like(found)
     nodes = [np.arange(0, length + frame_sum.GRID, frame_sum.GRID) for length in shape]
     written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
     for f in range(n):
@@ -60,10 +60,10 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
 
         back = at(written - [0, shifts[f, 1]])[..., 1]
         down = at(np.stack([written[..., 0], written[..., 1] - back], axis=-1))[..., 0]
-        lines = frame_sum._pulled(frames[f], down.astype(np.float32), frame_sum._tap_table(), axis=0)
+        lines = frame_sum._pulled(frames[f], down.astype(np.float32), table, axis=0)
         across = at(written)[..., 1].astype(np.float32)
         expected += weights[:, f, None, None] * frame_sum._pulled(
-            lines, across, frame_sum._tap_table(), axis=1
+            lines, across, table, axis=1
         )
     # A tap is looked up in small steps, and rounding may take the next one.
     np.testing.assert_allclose(found, expected, atol=2e-2)
