@@ -13,6 +13,8 @@ try:
 except ImportError:
     cupy = None
 
+PINNED_BYTES = 1 << 25
+
 
 def on_gpu(array: Any) -> bool:
     """Whether ``array`` lives on a CUDA device."""
@@ -48,7 +50,31 @@ def to_device(array: Any, device: int | None) -> Any:
             f"GPU {device} was asked for but CuPy is not installed: install nextpyp_nb[gpu] or set GPUs to 0"
         )
     with cupy.cuda.Device(device):
-        return cupy.asarray(array)
+        if on_gpu(array) or array.nbytes < 2 * PINNED_BYTES:
+            return cupy.asarray(array)
+        return _uploaded(np.asarray(array))
+
+
+def _uploaded(array: np.ndarray[Any, Any]) -> Any:
+    """``array`` on the current device: one half is staged in pinned memory while the other is on its way."""
+    there = cupy.empty(array.shape, array.dtype)
+    flat, place = np.ascontiguousarray(array).reshape(-1), there.reshape(-1)
+    step = PINNED_BYTES // array.dtype.itemsize
+    halves = [cupyx.empty_pinned(step, array.dtype) for _ in range(2)]
+    computing, copying = cupy.cuda.get_current_stream(), cupy.cuda.Stream(non_blocking=True)
+    # The memory may still be in use by work queued before; what is queued after waits for the copies.
+    copying.wait_event(computing.record())
+    sent: list[Any] = [None, None]
+    for number, start in enumerate(range(0, flat.size, step)):
+        side, part = number % 2, flat[start : start + step]
+        if sent[side] is not None:
+            sent[side].synchronize()
+        halves[side][: part.size] = part
+        place[start : start + part.size].set(halves[side][: part.size], copying)
+        sent[side] = copying.record()
+    computing.wait_event(copying.record())
+    copying.synchronize()
+    return there
 
 
 def gpu_count() -> int:
