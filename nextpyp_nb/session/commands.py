@@ -7,12 +7,13 @@ from typing import Any
 
 from nextpyp_nb.session.filters import parse_filter
 from nextpyp_nb.session.inbox import Ack, Command
+from nextpyp_nb.session.manual_picks import mark_pick
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 
 # Names of commands, and whether the store alone carries them out.
 WRITTEN = (
-    "save_settings", "retry", "ignore", "exclude", "save_filter", "accept_class",
+    "save_settings", "retry", "ignore", "exclude", "save_filter", "accept_class", "add_pick", "remove_pick",
 )  # fmt: skip
 WORKING = ("start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export")
 MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles")
@@ -65,12 +66,25 @@ def _written(store: Store, command: Command) -> str:
         case "accept_class":
             store.accept_class(int(arguments["number"]), arguments.get("accepted"), arguments.get("round"))
             return f"Class {arguments['number']} is marked."
+        case "add_pick" | "remove_pick":
+            return _marked(store, arguments, add=command.name == "add_pick")
         case _:
             if arguments.get("expression") is not None:
                 parse_filter(arguments["expression"])
             store.save_filter(arguments["name"], arguments.get("expression"))
             done = "deleted" if arguments.get("expression") is None else "saved"
             return f"Filter {arguments['name']} is {done}."
+
+
+def _marked(store: Store, arguments: dict[str, Any], *, add: bool) -> str:
+    """Add or remove a pick, and count the micrograph's particles anew."""
+    movie, y, x = str(arguments["movie"]), float(arguments["y"]), float(arguments["x"])
+    pixel_size, radius = store.check_place(movie, y, x), store.applied_settings()[1].picking.radius
+    if radius is None:
+        raise ValueError("give a particle radius first: it says how near a pick is meant")
+    count = mark_pick(store.path.parent, movie, y, x, near=0.5 * radius / pixel_size, add=add)
+    store.count_particles(movie, count)
+    return f"A pick is {'added' if add else 'removed'}: {movie} has {count:,} particles."
 
 
 def clear(store: Store, folder: Path, track: str) -> str:

@@ -180,6 +180,8 @@ def _read(path: Path, site: Site) -> Command:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         content = json.loads(text)
+        # Python reads NaN and 1e999, the journal of commands does not take them.
+        json.dumps(content, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
     kinds = {"uuid": str, "name": str, "arguments": dict}

@@ -10,7 +10,8 @@ FOLDERS = (
 _OF_MOVIE = {
     "average": "micrographs/{}.mrc", "weighted": "micrographs/{}_dw.mrc", "preview": "previews/{}.jpg",
     "thumb": "previews/{}_thumb.jpg", "motion": "motion/{}.star", "trajectory": "motion/{}.npz",
-    "ctf": "ctf/{}.npz", "picks": "picks/{}.npz", "particles": "particles/{}.npz",
+    "ctf": "ctf/{}.npz", "picks": "picks/{}.npz", "manual": "manual_picks/{}.json",
+    "particles": "particles/{}.npz",
 }  # fmt: skip
 _OF_ROUND = {
     "classes": "classes.mrcs", "assignments": "assignments.npz", "state": "state.npz",

@@ -152,6 +152,34 @@ class Rounds(Database):
             self.log("cleared", f"Cleared {dropped} rounds of 2D classification.", track="classify")
         return dropped
 
+    def check_place(self, movie: str, y: float, x: float) -> float:
+        """The pixel size (Å) of a micrograph on which (y, x) px lies."""
+        row = self._row(
+            "SELECT height, width, pixel_size FROM micrograph g JOIN movie m ON m.id = g.movie_id"
+            " WHERE m.name = ?",
+            movie,
+        )
+        if row is None:
+            raise ValueError(f"no micrograph {movie!r} in this session (yet)")
+        if not (0 <= y < row["height"] and 0 <= x < row["width"]):
+            raise ValueError(
+                f"y {y:g}, x {x:g} px lies outside {movie}, which is {row['height']} × {row['width']} px"
+            )
+        return float(row["pixel_size"])
+
+    def count_particles(self, movie: str, particles: int) -> None:
+        """The picks of a micrograph after people changed them; rounds see them from then on."""
+        with self.transaction():
+            where = "WHERE movie_id = (SELECT id FROM movie WHERE name = ?)"
+            self._run(f"UPDATE micrograph SET particles = ? {where}", particles, movie)
+            self._run(f"UPDATE batch SET particles = ? {where}", particles, movie)
+            self._run(
+                "INSERT INTO batch(movie_id, particles, revision, key) SELECT t.movie_id, ?, t.revision,"
+                " COALESCE(t.key_picking, '') FROM task t JOIN movie m ON m.id = t.movie_id WHERE m.name = ?"
+                " ON CONFLICT(movie_id) DO NOTHING",
+                particles, movie,
+            )  # fmt: skip
+
     def _last_round(self, key: str) -> Row | None:
         """The newest done round, if it was computed under ``key``: others are no start to go on from."""
         row = self._row("SELECT * FROM round WHERE state = 'done' ORDER BY number DESC LIMIT 1")

@@ -18,6 +18,7 @@ from nextpyp_nb.session.groups import may, refusal, role, user_name
 from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
+from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.status import SessionStatus, read_status
@@ -147,12 +148,12 @@ class Session:
         """All picks: movie, y, x (px), score, and their class in the last round (0: not classified)."""
         parts = []
         for name in self.micrographs["name"]:
-            path = place(self.folder, "picks", name)
-            if path.is_file():
-                with np.load(path, allow_pickle=False) as stored:
-                    centres, scores = stored["centres"].reshape(-1, 2), stored["scores"]
-                picks = pd.DataFrame({"movie": name, "y": centres[:, 0], "x": centres[:, 1], "score": scores})
-                parts.append(picks.assign(pick=np.arange(len(picks))))
+            picks = merged_picks(self.folder, name)
+            if picks is not None:
+                y, x = picks.centres.T
+                parts.append(
+                    pd.DataFrame({"movie": name, "y": y, "x": x, "score": picks.scores, "pick": picks.number})
+                )
         columns = ["movie", "y", "x", "score", "pick"]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
         return self._with_classes(table)
@@ -213,6 +214,14 @@ class Session:
     def exclude(self, movie: str, excluded: bool = True, *, actor: str | None = None) -> Receipt:
         """Leave a micrograph out of classification and export, or take it back."""
         return self._command("exclude", {"movie": movie, "excluded": excluded}, actor)
+
+    def add_pick(self, movie: str, y: float, x: float, *, actor: str | None = None) -> Receipt:
+        """Add a particle by hand at (y, x) px; it stays when the micrograph is picked again."""
+        return self._command("add_pick", {"movie": movie, "y": float(y), "x": float(x)}, actor)
+
+    def remove_pick(self, movie: str, y: float, x: float, *, actor: str | None = None) -> Receipt:
+        """Take away the picks within half a radius of (y, x) px, now and when it is picked again."""
+        return self._command("remove_pick", {"movie": movie, "y": float(y), "x": float(x)}, actor)
 
     def accept_class(
         self, number: int, accepted: bool | None, round: int | None = None, *, actor: str | None = None

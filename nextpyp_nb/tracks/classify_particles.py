@@ -19,6 +19,7 @@ from nextpyp_nb.kernels.display import montage
 from nextpyp_nb.kernels.fourier import fast_even
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.records import Ctf
+from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import read_ctf
@@ -101,11 +102,11 @@ def _gather(
         ctf = read_ctf(places)
         if ctf is None or not places("picks").is_file():
             continue
-        images, kept, where = box_micrograph(places, cut)
+        images, numbers, where = box_micrograph(places, cut)
         stacks.append(images)
         ctfs += [ctf] * len(images)
         micrograph.append(np.full(len(images), index, np.int32))
-        pick.append(np.flatnonzero(kept).astype(np.int32))
+        pick.append(numbers.astype(np.int32))
         centres.append(where)
     limit = settings.class2d.max_particles
     if not ctfs:
@@ -121,8 +122,9 @@ def _gather(
 
 
 def box_micrograph(places: Places, cut: Boxing) -> tuple[Any, Any, Any]:
-    """Images (n, b, b), which picks were kept, and their centres (n, 2); cached on disk by picks and box."""
-    picks = read_arrays(places("picks"))
+    """Images (n, b, b), the numbers of their picks, and their centres (n, 2); cached by picks and box."""
+    picks = merged_picks(places.folder, places.name)
+    assert picks is not None
     source = places("weighted") if places("weighted").is_file() else places("average")
     key = np.array(
         [
@@ -130,24 +132,26 @@ def box_micrograph(places: Places, cut: Boxing) -> tuple[Any, Any, Any]:
             cut.box,
             round(cut.radius * 100),
             places("picks").stat().st_mtime_ns,
+            places("manual").stat().st_mtime_ns if places("manual").is_file() else 0,
             source.stat().st_mtime_ns,
         ]
     )
     if places("particles").is_file():
         cached = read_arrays(places("particles"))
         if np.array_equal(cached["key"], key):
-            return cached["images"].astype(np.float32), cached["kept"], picks["centres"][cached["kept"]]
+            kept = cached["kept"]
+            return cached["images"].astype(np.float32), picks.number[kept], picks.centres[kept]
     average, pixel_size = read_mrc(source)
     images, kept = extract_particles(
         np.asarray(average, np.float32),
-        picks["centres"],
+        picks.centres,
         pixel_size=pixel_size,
         box_px=cut.box_px,
         target_pixel_size=cut.pixel_size,
         background_radius=cut.radius,
     )
     write_arrays(places("particles"), images=images.astype(np.float16), kept=kept, key=key)
-    return images, kept, picks["centres"][kept]
+    return images, picks.number[kept], picks.centres[kept]
 
 
 def _previous_state(folder: Path, number: int | None, cut: Boxing) -> Class2dState | None:

@@ -20,6 +20,7 @@ from nextpyp_nb.formats.star import (
 )
 from nextpyp_nb.kernels.fourier import fast_even
 from nextpyp_nb.kernels.particles import extract_particles
+from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.process_movie import Report
@@ -137,19 +138,20 @@ def export_box(settings: Settings) -> int:
 def _export_particles(
     row: dict[str, Any], places: Places, out: Path, settings: Settings, classes: Any, plan: dict[str, Any]
 ) -> pd.DataFrame:
-    if not places("picks").is_file():
+    picks = merged_picks(places.folder, places.name)
+    if picks is None:
         return pd.DataFrame()
-    picks = read_arrays(places("picks"))
     weighted = places("weighted") if places("weighted").is_file() else places("average")
     # Where boxes are cut, and shifts are counted from: whole px. RELION would truncate a fraction.
-    centres = np.rint(picks["centres"])
+    centres = np.rint(picks.centres)
     table = pd.DataFrame(
         {
             "micrograph": f"micrographs/{weighted.name}",
             "y": centres[:, 0],
             "x": centres[:, 1],
-            "pick_score": picks["scores"],
-        }
+            "pick_score": picks.scores,
+        },
+        index=picks.number,
     ).assign(**_ctf_columns(row))
     if classes is not None:
         mine = classes[classes["name"] == row["name"]].set_index("pick").drop(columns="name")
@@ -159,7 +161,7 @@ def _export_particles(
     if plan["stack"] and len(table):
         average, pixel_size = read_mrc(weighted)
         images, kept = extract_particles(
-            np.asarray(average, np.float32), centres[table.index], pixel_size=pixel_size,
+            np.asarray(average, np.float32), table[["y", "x"]].to_numpy(), pixel_size=pixel_size,
             box_px=export_box(settings), background_radius=settings.picking.radius,
         )  # fmt: skip
         table = table[kept]

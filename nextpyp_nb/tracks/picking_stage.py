@@ -11,6 +11,7 @@ from nextpyp_nb.formats.picks import read_picks
 from nextpyp_nb.kernels.backend import to_device
 from nextpyp_nb.kernels.picking import above_threshold, find_candidates
 from nextpyp_nb.records import Ctf, Picks
+from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.session.stages import candidates_key
 from nextpyp_nb.settings import Settings
@@ -44,8 +45,9 @@ def find_particles(
         candidates=candidates.centres, candidate_scores=candidates.scores,
         found_threshold=candidates.threshold, key=np.array(key),
     )  # fmt: skip
+    merged = merged_picks(places.folder, places.name)
     return {
-        "particles": len(picks),
+        "particles": 0 if merged is None else len(merged.number),
         "pick_threshold": picks.threshold,
         "junk_fraction": picks.junk_fraction,
     }

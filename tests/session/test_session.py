@@ -125,6 +125,8 @@ def test_classes_and_particles_of_the_last_round(store, session, arrive, process
     for name in done.names:
         np.savez(
             session.file("picks", name),
+            radius=75.0,
+            pixel_size=1.06,
             centres=np.array([[1.0, 2.0], [3.0, 4.0]]),
             scores=np.array([9.0, 8.0]),
         )

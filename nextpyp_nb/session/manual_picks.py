@@ -1,0 +1,105 @@
+"""Picks that people add or remove: in files of their own, merged with the automatic ones when read."""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.records import FloatArray
+from nextpyp_nb.session.places import place
+
+# Numbers of added picks start here, those of automatic ones at 0.
+FIRST_ADDED = 1_000_000
+# RELION's figure of merit of a pick made by hand.
+MANUAL_SCORE = -999.0
+_NEAR = 0.5
+Marks = dict[str, list[list[float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedPicks:
+    """``centres`` (n, 2) in (y, x) px, ``scores`` (n,), and ``number`` (n,), which stays a pick's own."""
+
+    centres: FloatArray
+    scores: FloatArray
+    number: Any
+
+
+def read_marks(folder: Path, name: str) -> Marks:
+    """What people "added" and "removed" on a micrograph: (y, x) px; an added one taken back is empty."""
+    try:
+        marks: Marks = json.loads(place(folder, "manual", name).read_text())
+    except FileNotFoundError:
+        return {"added": [], "removed": []}
+    return marks
+
+
+def merged_picks(folder: Path, name: str) -> MergedPicks | None:
+    """The automatic picks of a micrograph less the removed and plus the added; None before it is picked."""
+    path = place(folder, "picks", name)
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        centres, scores = stored["centres"].reshape(-1, 2), stored["scores"]
+        near = _NEAR * float(stored["radius"]) / float(stored["pixel_size"])
+    return _merged(centres, scores, near, read_marks(folder, name))
+
+
+def _merged(centres: FloatArray, scores: FloatArray, near: float, marks: Marks) -> MergedPicks:
+    number = np.arange(len(centres))
+    removed = np.array(marks["removed"], np.float32).reshape(-1, 2)
+    kept = (np.linalg.norm(centres[:, None] - removed[None], axis=-1) > near).all(axis=1)
+    added = [(i, centre) for i, centre in enumerate(marks["added"]) if centre]
+    new = np.array([centre for _, centre in added], np.float32).reshape(-1, 2)
+    return MergedPicks(
+        centres=np.concatenate([centres[kept], new]).astype(np.float32),
+        scores=np.concatenate([scores[kept], np.full(len(new), MANUAL_SCORE)]).astype(np.float32),
+        number=np.concatenate([number[kept], [FIRST_ADDED + i for i, _ in added]]).astype(np.int64),
+    )
+
+
+def mark_pick(folder: Path, name: str, y: float, x: float, *, near: float, add: bool) -> int:
+    """Add or remove a pick at (y, x) px; opposite marks within ``near`` px go. Returns how many are left."""
+    marks, here = read_marks(folder, name), [float(y), float(x)]
+
+    def there() -> bool:
+        with_marks = _merged_with(folder, name, near, marks)
+        return bool((np.linalg.norm(with_marks.centres - here, axis=1) <= near).any())
+
+    def away(centre: list[float]) -> bool:
+        return not centre or bool(np.hypot(centre[0] - y, centre[1] - x) > near)
+
+    if there() is add:
+        raise ValueError(f"there is {'a' if add else 'no'} pick within {near:.0f} px of y {y:.0f}, x {x:.0f}")
+    if add:
+        marks["removed"] = [centre for centre in marks["removed"] if away(centre)]
+        if not there():
+            marks["added"].append(here)
+    else:
+        # An added pick's place is its number, so one that is taken back leaves a gap.
+        marks["added"] = [centre if away(centre) else [] for centre in marks["added"]]
+        marks["removed"].append(here)
+    _write(place(folder, "manual", name), marks)
+    return len(_merged_with(folder, name, near, marks).number)
+
+
+def _merged_with(folder: Path, name: str, near: float, marks: Marks) -> MergedPicks:
+    path = place(folder, "picks", name)
+    if not path.is_file():
+        raise ValueError(f"{name} is not picked yet")
+    with np.load(path, allow_pickle=False) as stored:
+        return _merged(stored["centres"].reshape(-1, 2), stored["scores"], near, marks)
+
+
+def _write(path: Path, marks: Marks) -> None:
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    with part.open("w") as stream:
+        json.dump(marks, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.rename(path)
