@@ -1,6 +1,7 @@
 """Motion of one movie: read, gain, align, sum, previews."""
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.check import check_movie
 from nextpyp_nb.formats.defects import read_defects
+from nextpyp_nb.formats.eer import EventStreams
 from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
 from nextpyp_nb.formats.gain import gain_shape, read_gain, says_packed
@@ -18,6 +20,7 @@ from nextpyp_nb.formats.star import write_motion_star
 from nextpyp_nb.formats.tiff import unpack_halves
 from nextpyp_nb.kernels.backend import to_device, to_numpy
 from nextpyp_nb.kernels.display import preview, thumbnail
+from nextpyp_nb.kernels.events import count_events
 from nextpyp_nb.kernels.gain import orient_gain
 from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micrograph
 from nextpyp_nb.records import MotionModel
@@ -78,7 +81,19 @@ def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
         if align.eer_fractions:
             fractions = read_fractions(align.eer_fractions, n_raw)
     threads = max(1, int(payload.get("threads", 1)))
-    return read_exposure(path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce)
+    device = payload.get("device")
+    decoder = None if device is None else partial(_count_on_device, device=device)
+    return read_exposure(
+        path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce, decoder=decoder
+    )
+
+
+def _count_on_device(streams: EventStreams, bounds: Sequence[int], *, device: int) -> tuple[Any, int]:
+    """Frames of an EER on the GPU."""
+    return count_events(
+        to_device(streams.words, device), starts=streams.starts, bits=streams.bits,
+        coding=streams.coding, shape=streams.shape, bounds=bounds,
+    )  # fmt: skip
 
 
 def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
