@@ -11,6 +11,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     common.add_argument("--against", choices=("relion",), help="measure this program too")
     common.add_argument("--json", type=Path, metavar="FILE")
     _add_session(add("session", parents=[common], help="whole sessions over simulated movies"))
+    _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
 
 
 def _add_session(session: argparse.ArgumentParser) -> None:
@@ -25,3 +26,17 @@ def _session(options: argparse.Namespace) -> int:
     return bench_sessions(
         movies=options.movies, seeds=options.seeds, against=options.against, out=options.json
     )
+
+
+def _add_ctf(ctf: argparse.ArgumentParser) -> None:
+    ctf.add_argument("--spectra", type=int, default=2000)
+    ctf.add_argument("--side", type=int, default=2048, metavar="PX", help="of the micrographs")
+    ctf.add_argument("--seed", type=int, default=1)
+    ctf.add_argument("--json", type=Path, metavar="FILE")
+    ctf.set_defaults(command=_ctf)
+
+
+def _ctf(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.ctf import bench_ctf
+
+    return bench_ctf(spectra=options.spectra, side=options.side, seed=options.seed, out=options.json)

@@ -13,13 +13,13 @@ from nextpyp_nb.kernels.fringes import FringeModel, Optics, polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 
-_START_ASTIGMATISM = 250.0
+_TYPICAL_REACH, _RADII = 6.0, 3
 _START_PEAKS = 3
 _NYQUIST_SHARE = 0.47
 _LEAST_GAIN = 45.0
 _DENSE = 0.4
 # Variance is lost to the likeness of neighbouring points of a tapered spectrum (measured on noise).
-_NEIGHBOURS = 1.6
+_NEIGHBOURS = 2.0
 # Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
 _FORETOLD = 3.0
 
@@ -160,11 +160,19 @@ def _best_start(search: _Search, model: FringeModel) -> tuple[FloatArray, float]
 
 
 def _refine_around(search: _Search, model: FringeModel, start: FloatArray) -> tuple[FloatArray, float]:
-    """Best of refinements from ``start`` and from four astigmatisms around it."""
-    far = _START_ASTIGMATISM if search.free[1] else 0.0
-    offsets = sorted({(0.0, 0.0), (far, 0.0), (-far, 0.0), (0.0, far), (0.0, -far)})
-    tries = [model.refine(start + np.array([0.0, *offset, 0.0]), search.free) for offset in offsets]
-    return min(tries, key=lambda found: found[1])
+    """Best of refinements from ``start`` and from the two likeliest astigmatisms around it."""
+    best = model.refine(start, search.free)
+    if not search.free[1]:
+        return best
+    # Fringes at 6 Å move by a quarter from one radius to the next.
+    radius = 0.5 * math.pi / (2 * math.pi * wavelength(search.optics.voltage) / _TYPICAL_REACH**2)
+    turn = np.exp(0.25j * math.pi * np.arange(8))
+    around = (np.arange(1, _RADII + 1)[:, None] * radius * turn).ravel()
+    middle = best[0] * np.array([1.0, 0.0, 0.0, 1.0])
+    trials = [middle + np.array([0.0, place.real, place.imag, 0.0]) for place in around]
+    costs = [model.cost(trial)[2] for trial in trials]
+    likeliest = [trials[n] for n in np.argsort(costs)[:2]]
+    return min((best, *(model.refine(trial, search.free) for trial in likeliest)), key=lambda found: found[1])
 
 
 def _peaks(gains: FloatArray) -> list[tuple[int, int]]:
