@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.exposure import combine_moments
 from nextpyp_nb.kernels.fourier import rfft_frequency
@@ -40,7 +40,11 @@ def sum_frames(
             sums = array_module(frame).zeros((len(weights), *frame.shape), np.float32)
         if len(waiting) == TOGETHER or number == n:
             chosen = slice(number - len(waiting), number)
-            if local is None:
+            if on_gpu(sums):
+                block = array_module(sums).stack(waiting)
+                table, xp = _tap_table(), array_module(sums)
+                _gpu_motion.add_moved(sums, block, weights, shifts, local, chosen, table, xp=xp)
+            elif local is None:
                 _add_shifted(sums, waiting, weights[:, chosen], shifts[chosen])
             else:
                 field = _field(shifts, local, sums.shape[1:], chosen)
@@ -68,21 +72,7 @@ def _add_shifted(sums: Any, frames: Any, weights: FloatArray, shifts: FloatArray
     whole = np.floor(shifts).astype(np.int64)
     taps = np.stack([[lanczos(float(f)) for f in pair] for pair in shifts - whole])
     starts = whole + TAPS[0]
-    xp = array_module(sums)
-    if not on_gpu(sums):
-        _cpu_motion.add_shifted(sums, xp.stack(frames), np.ascontiguousarray(weights), starts, taps)
-        return
-    for number, frame in enumerate(frames):
-        for axis, n in enumerate(frame.shape):
-            place = (xp.arange(n) + int(starts[number, axis])) % (2 * n)
-            shifted = xp.zeros_like(frame)
-            for tap in taps[number, axis]:
-                inside = xp.where(place < n, place, 2 * n - 1 - place)
-                shifted += float(tap) * xp.take(frame, inside, axis=axis)
-                place = (place + 1) % (2 * n)
-            frame = shifted
-        for total, weight in zip(sums, weights[:, number], strict=True):
-            total += float(weight) * frame
+    _cpu_motion.add_shifted(sums, np.stack(frames), np.ascontiguousarray(weights), starts, taps)
 
 
 def _field(
@@ -123,37 +113,8 @@ def _tap_table() -> FloatArray:
 
 def _add_moved(sums: Any, frames: Any, weights: FloatArray, down: FloatArray, across: FloatArray) -> None:
     """Add the frames, each sampled at shifts that vary over it, to each sum with its weights (sum, frame)."""
-    xp, table = array_module(sums), _tap_table()
-    if not on_gpu(sums):
-        args = (np.ascontiguousarray(weights), down, across, GRID, table)
-        _cpu_motion.add_moved(sums, xp.stack(frames), *args)
-        return
-    for number, frame in enumerate(frames):
-        lines = _pulled(frame, xp.asarray(down[number]), xp.asarray(table), axis=0)
-        shifted = _pulled(lines, xp.asarray(across[number]), xp.asarray(table), axis=1)
-        for total, weight in zip(sums, weights[:, number], strict=True):
-            total += float(weight) * shifted
-
-
-def _pulled(image: Any, field: Any, table: Any, axis: int) -> Any:
-    """The image sampled along one axis at shifts given at every GRID-th px, as in ``add_moved``."""
-    xp = array_module(image)
-    y, x = (xp.arange(n) for n in image.shape)
-    part = ((y % GRID) / GRID).astype(xp.float32)[:, None]
-    nodes = (1 - part) * field[y // GRID] + part * field[y // GRID + 1]
-    start = xp.floor(xp.minimum(nodes[:, :-1], nodes[:, 1:]))
-    ends = (nodes[:, :-1] - start, nodes[:, 1:] - start)
-    begin, end = (table[xp.minimum((e * TAP_STEPS + 0.5).astype(int), len(table) - 1)] for e in ends)
-    step, along = x // GRID, ((x % GRID) / GRID).astype(xp.float32)
-    n = image.shape[axis]
-    pulled = xp.zeros_like(image)
-    for k in range(table.shape[1]):
-        tap = begin[:, step, k] * (1 - along) + end[:, step, k] * along
-        place = (y[:, None] if axis == 0 else x) + start[:, step].astype(int) + (k - 2)
-        place %= 2 * n
-        place = xp.where(place < n, place, 2 * n - 1 - place)
-        pulled += tap * xp.take_along_axis(image, place, axis=axis)
-    return pulled
+    args = (np.ascontiguousarray(weights), down, across, GRID, _tap_table())
+    _cpu_motion.add_moved(sums, np.stack(frames), *args)
 
 
 def _response(shape: tuple[int, int], shifts: FloatArray) -> FloatArray:

@@ -207,15 +207,6 @@ def test_a_single_image_is_refused():
         motion.correct_motion(np.ones((64, 64), np.uint8), **KNOWN)
 
 
-def test_array_code_gives_the_same_sum_as_the_loop(monkeypatch):
-    frames = movie(trajectory(5, 30.0))
-    loop = motion.correct_motion(frames, **KNOWN)
-    monkeypatch.setattr(frame_sum, "on_gpu", lambda array: True)
-    plain = motion.correct_motion(frames, **KNOWN)
-    np.testing.assert_allclose(plain.average, loop.average, atol=1e-4)
-    np.testing.assert_allclose(plain.weighted, loop.weighted, atol=1e-4)
-
-
 def test_frames_without_counts_are_refused():
     for empty in (np.zeros((5, 64, 64), np.uint8), np.full((5, 64, 64), np.nan, np.float32)):
         with pytest.raises(ValueError, match=r"counts|every pixel"):
