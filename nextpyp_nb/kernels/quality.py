@@ -8,11 +8,13 @@ import numpy as np
 from nextpyp_nb.kernels.backend import to_numpy
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.fourier import radial_frequency
-from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
+from nextpyp_nb.kernels.spectrum import power_spectrum
 from nextpyp_nb.records import Ctf, FloatArray, MotionModel
 
 _ICE = (1 / 3.85, 1 / 3.55)
 _BESIDE_ICE = ((1 / 4.4, 1 / 4.0), (1 / 3.45, 1 / 3.2))
+_WATER = (1 / 4.2, 1 / 3.4)
+_BESIDE_WATER = ((1 / 5.2, 1 / 4.6), (1 / 3.2, 1 / 2.9))
 _SAMPLE = 9
 _FIELDS = 8
 
@@ -30,9 +32,11 @@ def micrograph_quality(
 
     ``dose_evenness`` is the spread of the mean between an eighth by an eighth of the field, as a share of
     the mean. ``ice_ring`` is the height of the 3.7 Å ring of crystalline ice over its surroundings
-    against the second Thon ring (above 1: much ice), after SIMPLE (Caesar et al. 2020). What cannot be
-    known is NaN.
+    against the second Thon ring (above 1: much ice), after SIMPLE (Caesar et al. 2020). ``ice_thickness``
+    is the power of diffuse water around 3.7 Å over the line beneath it, as a share of the noise: it grows
+    with the thickness. What cannot be known is NaN.
     """
+    rings = _radial_amplitude(average, pixel_size)
     nan = float("nan")
     early = motion.early(early_dose) if motion else nan
     total = motion.total if motion else nan
@@ -41,7 +45,8 @@ def micrograph_quality(
         "early_motion": early,
         "late_motion": total - early,
         "astigmatism": ctf.astigmatism if ctf else nan,
-        "ice_ring": _ice_ring(average, pixel_size, ctf),
+        "ice_ring": _ice_ring(*rings, ctf),
+        "ice_thickness": _ice_thickness(*rings),
         "mean_dose": float(mean_dose),
         "dose_evenness": _dose_evenness(average),
     }
@@ -56,26 +61,9 @@ def _dose_evenness(average: Any) -> float:
     return float(means.std() / abs(level)) if level else float("nan")
 
 
-def _ice_ring(average: Any, pixel_size: float, ctf: Ctf | None) -> float:
-    """Height of the ice ring over that of the second Thon ring (or of 10-20 Å), NaN for coarse pixels."""
-    if 2 * pixel_size > 1 / _BESIDE_ICE[1][1]:
-        return float("nan")
-    spectrum = power_spectrum(average, pixel_size=pixel_size, most_tiles=_SAMPLE)
-    frequency, amplitude = _radial_amplitude(spectrum)
-    beside = np.zeros(len(frequency), bool)
-    for low, high in _BESIDE_ICE:
-        beside |= (frequency >= low) & (frequency <= high)
-    line = np.polyfit(frequency[beside], amplitude[beside], 1)
-    rise = amplitude - np.polyval(line, frequency)
-    ring = _three_bin_peak(rise[(frequency >= _ICE[0]) & (frequency <= _ICE[1])])
-    low, high = _second_ring(ctf)
-    level = float(np.polyval(line, np.mean(_ICE)))
-    signal = _three_bin_peak(amplitude[(frequency >= low) & (frequency <= high)]) - level
-    return ring / signal if signal > 0 else float("nan")
-
-
-def _radial_amplitude(spectrum: Spectrum) -> tuple[FloatArray, FloatArray]:
+def _radial_amplitude(average: Any, pixel_size: float) -> tuple[FloatArray, FloatArray]:
     """Frequency and root mean power of one-pixel rings, without the axes."""
+    spectrum = power_spectrum(average, pixel_size=pixel_size, most_tiles=_SAMPLE)
     radius = radial_frequency((spectrum.size, spectrum.size))
     ring = np.rint(radius[1:, 1:] * spectrum.size).astype(np.int64).ravel()
     count = np.bincount(ring)
@@ -83,6 +71,40 @@ def _radial_amplitude(spectrum: Spectrum) -> tuple[FloatArray, FloatArray]:
     half = spectrum.size // 2
     frequency = np.arange(half) / (spectrum.size * spectrum.pixel_size)
     return frequency, np.sqrt(mean[:half])
+
+
+def _rise(
+    frequency: FloatArray, curve: FloatArray, beside: tuple[tuple[float, float], ...]
+) -> tuple[FloatArray, FloatArray]:
+    """A curve above the straight line through the bands ``beside``, and that line."""
+    chosen = np.zeros(len(frequency), bool)
+    for low, high in beside:
+        chosen |= (frequency >= low) & (frequency <= high)
+    line = np.polyval(np.polyfit(frequency[chosen], curve[chosen], 1), frequency)
+    return curve - line, line
+
+
+def _ice_ring(frequency: FloatArray, amplitude: FloatArray, ctf: Ctf | None) -> float:
+    """Height of the ice ring over that of the second Thon ring (or of 10-20 Å), NaN for coarse pixels."""
+    if frequency[-1] < _BESIDE_ICE[1][1]:
+        return float("nan")
+    rise, line = _rise(frequency, amplitude, _BESIDE_ICE)
+    ring = _three_bin_peak(rise[(frequency >= _ICE[0]) & (frequency <= _ICE[1])])
+    low, high = _second_ring(ctf)
+    level = float(np.interp(np.mean(_ICE), frequency, line))
+    signal = _three_bin_peak(amplitude[(frequency >= low) & (frequency <= high)]) - level
+    return ring / signal if signal > 0 else float("nan")
+
+
+def _ice_thickness(frequency: FloatArray, amplitude: FloatArray) -> float:
+    """Median rise of the power between 4.2 and 3.4 Å over its surroundings, NaN for coarse pixels."""
+    if frequency[-1] < _BESIDE_WATER[1][1]:
+        return float("nan")
+    rise, line = _rise(frequency, amplitude**2, _BESIDE_WATER)
+    band = (frequency >= _WATER[0]) & (frequency <= _WATER[1])
+    level = float(np.median(line[band]))
+    # The median leaves sharp rings of crystals out.
+    return float(np.median(rise[band])) / level if level > 0 else float("nan")
 
 
 def _three_bin_peak(curve: FloatArray) -> float:

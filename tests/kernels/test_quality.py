@@ -14,6 +14,7 @@ KEYS = {
     "late_motion",
     "astigmatism",
     "ice_ring",
+    "ice_thickness",
     "mean_dose",
     "dose_evenness",
 }
@@ -46,7 +47,27 @@ def test_motion_is_split_at_the_early_dose():
 def test_what_is_unknown_is_nan():
     figures = judge(image(px=2.0), px=2.0, ctf=None)
     unknown = {name for name, value in figures.items() if np.isnan(value)}
-    assert unknown == {"total_motion", "early_motion", "late_motion", "astigmatism", "ice_ring"}
+    assert unknown == {
+        "total_motion",
+        "early_motion",
+        "late_motion",
+        "astigmatism",
+        "ice_ring",
+        "ice_thickness",
+    }
+
+
+def test_thickness_grows_with_diffuse_water_and_not_with_crystals():
+    found = []
+    for thickness in (0.0, 0.05, 0.1, 0.2):
+        k = np.hypot(scipy.fft.fftfreq(1024, 1.2)[:, None], scipy.fft.rfftfreq(1024, 1.2)[None, :])
+        power = 1 + np.exp(-((k / 0.08) ** 2)) + thickness * np.exp(-(((k - 0.27) / 0.03) ** 2))
+        noise = scipy.fft.rfft2(np.random.default_rng(0).standard_normal((1024, 1024), np.float32))
+        flat = (50 + 7 * scipy.fft.irfft2(noise * np.sqrt(power))).astype(np.float32)
+        found.append(judge(flat, px=1.2)["ice_thickness"])
+    assert abs(found[0]) < 0.02
+    assert np.diff(found).min() > 0.015
+    assert judge(image(ice=2.0, px=1.2), px=1.2)["ice_thickness"] < found[1]
 
 
 def test_ice_ring_rises_with_the_ice():

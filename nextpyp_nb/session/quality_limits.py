@@ -1,0 +1,105 @@
+"""Figures of quality in the words of operators: unit, meaning, alarm limit and what is normal here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+_SPREAD = 3.0 * 1.4826
+_LEAST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityLimit:
+    """One column of the table of micrographs; ``worse`` says on which side of ``limit`` it alarms.
+
+    Without a limit only a value far from what is normal in the session alarms.
+    """
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    worse: str
+    limit: float | None = None
+
+    def passes(self, values: "pd.Series[float]") -> "pd.Series[bool]":
+        """Which values keep the limit; what is unknown passes."""
+        if self.limit is None:
+            return pd.Series(True, index=values.index)
+        beyond = values > self.limit if self.worse == "above" else values < self.limit
+        return ~beyond
+
+
+def _limit(
+    name: str, label: str, unit: str, meaning: str, *, above: float | None = None, below: float | None = None
+) -> QualityLimit:
+    limit = above if below is None else below
+    worse = "below" if below is not None else "above" if above is not None else "either"
+    return QualityLimit(name=name, label=label, unit=unit, meaning=meaning, worse=worse, limit=limit)
+
+
+QUALITY = (
+    _limit("early_motion", "Early drift", "Å", "Path of the specimen over the first 4 e⁻/Å².", above=30.0),
+    _limit("late_motion", "Late drift", "Å", "Path after that: the stage has not settled.", above=40.0),
+    _limit("total_motion", "Total drift", "Å", "Path over the whole exposure.", above=60.0),
+    _limit("fit_resolution", "CTF fit", "Å", "How far Thon rings are seen.", above=8.0),
+    _limit("defocus_error", "Defocus error", "Å", "Doubt about the mean defocus.", above=200.0),
+    _limit("astigmatism", "Astigmatism", "Å", "Difference of the two defoci: stigmators.", above=1000.0),
+    _limit("ice_ring", "Ice ring", "", "Crystalline ice at 3.7 Å against the second Thon ring.", above=1.0),
+    _limit("ice_thickness", "Ice thickness", "share of noise", "Diffuse water around 3.7 Å; grows with it."),
+    _limit("mean_dose", "Dose", "e⁻/px/frame", "Mean of a frame: thick ice or a blocked beam is low."),
+    _limit("dose_evenness", "Dose spread", "share of mean", "Unevenness over the field.", above=0.15),
+    _limit("junk_fraction", "Junk", "share of area", "Carbon, ice, dirt: none is picked there.", above=0.5),
+    _limit("particle_density", "Particles", "per µm²", "Picked particles on the whole micrograph."),
+)
+
+
+def with_density(micrographs: pd.DataFrame) -> pd.DataFrame:
+    """The table of micrographs with its particle density, per µm²."""
+    area = micrographs["height"] * micrographs["width"] * (1e-4 * micrographs["pixel_size"]) ** 2
+    return micrographs.assign(particle_density=micrographs["particles"] / area.where(area > 0))
+
+
+def normal_ranges(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
+    """What was normal over the ``last`` micrographs: n, median, low and high, one row a figure.
+
+    Low and high lie three robust standard deviations (1.4826 median deviations) about the median; they
+    are NaN below eight known values.
+    """
+    table = with_density(micrographs).tail(last)
+    rows = {}
+    for figure in QUALITY:
+        known = table[figure.name].dropna().to_numpy(float) if figure.name in table else np.empty(0)
+        median = float(np.median(known)) if len(known) else float("nan")
+        band = _SPREAD * float(np.median(np.abs(known - median))) if len(known) >= _LEAST else float("nan")
+        rows[figure.name] = {"n": len(known), "median": median, "low": median - band, "high": median + band}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
+
+
+def alarms(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
+    """Which figures of which micrographs alarm: True beyond the limit, or without one beyond what is normal.
+
+    The normal range of a micrograph is that of the ``last`` before and with it.
+    """
+    table = with_density(micrographs)
+    found = {}
+    for figure in QUALITY:
+        values = table[figure.name].astype(float) if figure.name in table else table["particles"] * np.nan
+        if figure.limit is not None:
+            found[figure.name] = ~figure.passes(values)
+            continue
+        window = values.rolling(last, min_periods=_LEAST)
+        median = window.median()
+        deviation = window.apply(
+            lambda seen: float(np.nanmedian(np.abs(seen - np.nanmedian(seen)))), raw=True
+        )
+        # All alike but one: a difference in the last digits is no alarm.
+        band = np.maximum(_SPREAD * deviation, 0.02 * median.abs())
+        found[figure.name] = (values - median).abs() > band
+    return pd.DataFrame(found, index=table.index)
+
+
+def _deviation(values: "np.typing.NDArray[np.float64]") -> float:
+    """Median deviation from the median of what is known."""
+    return float(np.nanmedian(np.abs(values - np.nanmedian(values))))

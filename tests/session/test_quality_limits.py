@@ -1,0 +1,60 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from nextpyp_nb.session.quality_limits import QUALITY, alarms, normal_ranges, with_density
+
+
+@pytest.fixture
+def micrographs():
+    rng = np.random.default_rng(0)
+    n = 60
+    return pd.DataFrame(
+        {
+            "height": 4096, "width": 4096, "pixel_size": 1.0, "particles": rng.poisson(300, n),
+            "total_motion": rng.normal(10, 1, n), "early_motion": 4.0, "late_motion": 6.0,
+            "mean_dose": rng.normal(1.5, 0.02, n), "ice_ring": np.nan,
+            "fit_resolution": rng.normal(4, 0.2, n),
+        }
+    )  # fmt: skip
+
+
+def test_every_figure_has_a_unit_a_meaning_and_a_rule():
+    names = [figure.name for figure in QUALITY]
+    assert len(set(names)) == len(names)
+    assert all(figure.meaning.endswith(".") for figure in QUALITY)
+    assert all((figure.limit is None) == (figure.worse == "either") for figure in QUALITY)
+
+
+def test_density_is_particles_over_area(micrographs):
+    density = with_density(micrographs)["particle_density"]
+    assert density[0] == pytest.approx(micrographs["particles"][0] / 0.4096**2)
+
+
+def test_normal_range_is_robust_and_follows_the_last_micrographs(micrographs):
+    spoilt = micrographs.copy()
+    spoilt.loc[:9, "total_motion"] = 500.0
+    row = normal_ranges(spoilt).loc["total_motion"]
+    assert row["median"] == pytest.approx(10, abs=0.5)
+    assert 4 < row["low"] < 8 < 12 < row["high"] < 16
+    late = spoilt.assign(total_motion=np.where(spoilt.index < 40, 10.0, 30.0) + spoilt["total_motion"] * 0)
+    assert normal_ranges(late, last=20).loc["total_motion", "median"] == 30
+    unknown = normal_ranges(micrographs).loc[["ice_ring", "ice_thickness"]]
+    assert (unknown["n"] == 0).all()
+    assert unknown["high"].isna().all()
+
+
+def test_alarms_beyond_limits_and_beyond_what_is_normal(micrographs):
+    assert not alarms(micrographs)[["total_motion", "fit_resolution", "ice_ring"]].any(axis=None)
+    bad = micrographs.copy()
+    bad.loc[50, ["total_motion", "fit_resolution"]] = (80.0, 12.0)
+    bad.loc[55, "mean_dose"] = 0.4
+    found = alarms(bad)
+    assert found.loc[50, ["total_motion", "fit_resolution"]].all()
+    assert found["mean_dose"].sum() <= 3
+    assert found.loc[55, "mean_dose"]
+
+
+def test_an_empty_session_has_no_alarms(micrographs):
+    assert alarms(micrographs.head(0)).empty
+    assert normal_ranges(micrographs.head(0))["median"].isna().all()
