@@ -10,7 +10,7 @@ from nextpyp_nb.records import FloatArray
 GRID = 32
 ROWS, THREADS = 8, 128
 MOST_SUMS = 8
-TOGETHER = 8
+TOGETHER = 4
 
 
 def add_moved(
