@@ -27,6 +27,7 @@ from nextpyp_nb.session import (
 )
 from nextpyp_nb.session.groups import known_group
 from nextpyp_nb.settings import Settings, read_site
+from nextpyp_nb.tracks.class2d_offline import add_class2d
 
 TRACKS = ("transfer", "preprocess", "classify")
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("doctor", help="what this machine has, and what is missing").set_defaults(command=_doctor)
     _add_demo(add("demo", parents=[rooted], help="a simulated microscope with its live page"))
+    add_class2d(add("class2d", help="2D classification of any RELION particle STAR"))
     add_benchmarks(add("bench", help="accuracy and cost on simulated data with known truth"))
     hidden = add("serve-session")
     hidden.add_argument("folder", type=Path)

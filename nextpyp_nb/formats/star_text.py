@@ -107,11 +107,16 @@ def _number(word: str) -> Any:
     return word
 
 
-def write_star(path: str | os.PathLike[str], blocks: Mapping[str, Block]) -> None:
-    """Write blocks through a temporary name; text that STAR cannot hold raises ValueError."""
+def write_star(
+    path: str | os.PathLike[str], blocks: Mapping[str, Block], *, version: str = "# version 30001"
+) -> None:
+    """Write blocks through a temporary name; text that STAR cannot hold raises ValueError.
+
+    Without its ``version`` line RELION takes a file for one of 3.0, which has no optics table.
+    """
     with published(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for name, block in blocks.items():
-            file.write(f"\n# version 30001\n\ndata_{name}\n\n")
+            file.write(f"\n{version}\n\ndata_{name}\n\n")
             file.writelines(_loop_lines(block) if isinstance(block, pd.DataFrame) else _pair_lines(block))
             file.write("\n")
 

@@ -15,8 +15,8 @@ The state holds the names of all batches and depends on nothing but the record o
 If ``read`` raises in the middle, drop the engine and go on from the state saved last.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -36,71 +36,25 @@ from nextpyp_nb.kernels.class2d_particles import RingedParticles
 from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
 from nextpyp_nb.kernels.class2d_quality import judge
 from nextpyp_nb.kernels.class2d_search import ReferenceBank
-from nextpyp_nb.kernels.class2d_table import NO_CLASS, ParticleTable
+from nextpyp_nb.kernels.class2d_setup import (
+    Class2dResult,
+    Class2dSetup,
+    Class2dUpdate,
+    Counted,
+    Progress,
+)
+from nextpyp_nb.kernels.class2d_table import NO_CLASS, SETTLED, ParticleTable
 from nextpyp_nb.kernels.polar import PolarGrid, half_turn, radial_window
 from nextpyp_nb.records import ClassAverage, FloatArray
 
-Progress = Callable[[int, int, str], None]
 SUMS = ("signal", "weight", "power", "count")
 KEPT = ("references", "noise", "identity", "parked", "updates", "annealed_at", "next_identity")
 ANNEALING, CHOICES = 80, 6.0
 BLOCK = 128
-RENEW, PER_CLASS = 1000, 30
-REPLAY = 4096
-SETTLED = 5
-STAY = 1.0
-FAMILIAR = 0.6
+RENEW, PER_CLASS, REPLAY = 1000, 30, 4096
+STAY, FAMILIAR = 1.0, 0.6
 PARK_BELOW, PARKED_TURN = 0.1, 4
 ROOM = 1 << 29
-
-
-@dataclass(frozen=True, kw_only=True)
-class Class2dSetup:
-    """What a classification is made for: images (``box`` px, ``pixel_size`` Å), ``diameter`` Å, at most
-    ``classes``, one for each ``per_class`` particles; rings between the resolutions (Å) are compared.
-    """
-
-    box: int
-    pixel_size: float
-    diameter: float
-    classes: int
-    seed: int = 0
-    min_resolution: float = 100.0
-    max_resolution: float = 8.0
-    per_class: int = 30
-
-
-@dataclass(frozen=True)
-class Class2dUpdate:
-    """An update: its number, particles new and seen again, whether classes were found anew, and churn.
-
-    ``churn`` is the share of particles seen again that changed class; ``settled`` that all were seen often.
-    """
-
-    number: int
-    new: int
-    replayed: int
-    annealed: bool
-    churn: float
-    settled: bool
-
-
-@dataclass(frozen=True)
-class Class2dResult:
-    """Classes as they stand; rows of particles in the order of arrival, signs as in ``Class2dRound``.
-
-    ``identity`` (K,) names each class for good: a place that is given to other particles gets another.
-    ``class_number`` (n,) is 1-based, 0 for particles that wait for an update; ``shift`` (n, 2) px.
-    """
-
-    averages: FloatArray
-    classes: tuple[ClassAverage, ...]
-    identity: Any
-    ids: Any
-    class_number: Any
-    rotation: FloatArray
-    shift: FloatArray
-    probability: FloatArray
 
 
 class Classification:
@@ -119,12 +73,11 @@ class Classification:
         self.blocks = Blocks(
             read, grid=self.grid, pixel_size=s.pixel_size, radius=window, room=ROOM, device=device
         )
-        on = to_device(np.zeros(0), device)
-        self.xp = array_module(on)
-        mask = self.grid.mask_operator(radial_window(self.radius, 0.05 * s.box, s.box))
-        self.mask = self.xp.asarray(mask)
-        weights = ring_weights_of(self.grid, s.box * s.pixel_size, s.min_resolution)
-        self.ring_weights = self.xp.asarray(weights)
+        self.xp = array_module(to_device(np.zeros(0), device))
+        window = radial_window(self.radius, 0.05 * s.box, s.box)
+        self.mask = self.xp.asarray(self.grid.mask_operator(window))
+        extent = s.box * s.pixel_size
+        self.ring_weights = self.xp.asarray(ring_weights_of(self.grid, extent, s.min_resolution))
         self.table = ParticleTable()
         self.sums = HalfSums.empty(0, self.grid, self.xp)
         self.references: Any = self.xp.zeros((0, rings, self.grid.harmonics), self.xp.complex64)
@@ -159,12 +112,12 @@ class Classification:
         self.table.cut_blocks(BLOCK)
         self._learn_noise()
         annealed = self._anneal_due()
-        tell = _Progress(progress, len(rows) if annealed else new, max(replay, new))
+        tell = Counted(progress, len(rows) if annealed else new, max(replay, new))
         if annealed:
             self._anneal(rng, tell)
         before, known = rows["number"].copy(), rows["visits"] > 0
         budget = max(replay, new)
-        while due := self._due(budget):
+        while len(self.references) and (due := self.table.due(self.updates, self._share(), budget)):
             level, blocks = due
             count = self._sweep(level, blocks, rng, tell)
             budget -= count if level else 0
@@ -204,7 +157,7 @@ class Classification:
         n, last = len(self.table), self.annealed_at
         return n >= self.setup.per_class and (last == 0 or (last < self._share() and n >= 2 * last))
 
-    def _anneal(self, rng: np.random.Generator, tell: "_Progress") -> None:
+    def _anneal(self, rng: np.random.Generator, tell: Counted) -> None:
         """Find classes anew from a bounded draw; those that resemble old ones take their place."""
         rows, old = self.table.rows, self.references
         classes = max(len(old), min(self.setup.classes, len(rows) // self.setup.per_class))
@@ -248,30 +201,13 @@ class Classification:
     def _rename(self, place: Any) -> None:
         self.identity[place], self.next_identity = self.next_identity, self.next_identity + 1
 
-    def _due(self, budget: int) -> tuple[int, Any] | None:
-        """The blocks to look at next, those seen least often and longest ago, and how often they were."""
-        if not len(self.references):
-            return None
-        numbers, visits, visited, size = self.table.blocks()
-        level = np.minimum(visits, SETTLED)
-        open_ = (level < SETTLED) | (visited < self.updates)
-        if not open_.any() or (level[open_].min() > 0 and budget <= 0):
-            return None
-        lowest = int(level[open_].min())
-        chosen = np.flatnonzero(open_ & (level == lowest))
-        chosen = chosen[np.argsort(visited[chosen], kind="stable")]
-        within = np.cumsum(size[chosen]) - size[chosen] < (
-            self._share() if not lowest else min(self._share(), budget)
-        )
-        return lowest, numbers[chosen[within]]
-
-    def _sweep(self, level: int, blocks: Any, rng: np.random.Generator, tell: "_Progress") -> int:
+    def _sweep(self, level: int, blocks: Any, rng: np.random.Generator, tell: Counted) -> int:
         """Look at ``blocks`` for the ``level``-th time, then renew references and noise."""
         rows = self.table.rows
         plan = search_plans(self.grid, self.setup.pixel_size, self.reach)[(1, 2, 2, 3, 3, 3)[level]]
         active = np.arange(len(self.references))
         if level == SETTLED and self.updates % PARKED_TURN:
-            active = np.flatnonzero(~self.parked)
+            active = active[~self.parked]
         bank = ReferenceBank(
             self.references[active], self.noise, self.ring_weights,
             grid=self.grid, plan=plan, spread=0.4 * self.reach,
@@ -333,8 +269,7 @@ class Classification:
             self._rename(k)
             for block in np.unique(rows["block"][misfits]):
                 at = np.flatnonzero(rows["block"] == block)
-                part = np.flatnonzero(np.isin(at, misfits))
-                particles = self._particles(block, at)
+                part, particles = np.flatnonzero(np.isin(at, misfits)), self._particles(block, at)
                 self._sum(particles, at[part], part, -1.0)
                 rows["number"][at[part]] = k
                 self._sum(particles, at[part], part, 1.0)
@@ -350,8 +285,7 @@ class Classification:
         rows = self.table.rows
         for k, chosen in zip(lost, rng.choice(seen, len(lost)), strict=True):
             at = np.flatnonzero(rows["block"] == rows["block"][chosen])
-            particles = self._particles(rows["block"][chosen], at)
-            part = np.flatnonzero(at == chosen)
+            particles, part = self._particles(rows["block"][chosen], at), np.flatnonzero(at == chosen)
             shift = rows["shift"][[chosen]]
             self.references[k] = seed_references(particles, part, shift, self.noise, self.mask)[0]
             self._rename(k)
@@ -363,8 +297,8 @@ class Classification:
             self.parked = (scores < PARK_BELOW) & (self.sums.count.sum(axis=0) > 0)
 
     def _averages(self) -> FloatArray:
-        half = half_turn(self.references, self.grid.angles)
-        return on_flat_ground(to_numpy(self.grid.image(half)), self.radius)
+        images = self.grid.image(half_turn(self.references, self.grid.angles))
+        return on_flat_ground(to_numpy(images), self.radius)
 
     def _judged(self) -> tuple[ClassAverage, ...]:
         size = self.setup.pixel_size
@@ -380,21 +314,15 @@ class Classification:
 
     def to_arrays(self) -> dict[str, Any]:
         """All that ``from_arrays`` needs, as named arrays for ``numpy.savez``."""
-        sums = {f"sum_{name}": to_numpy(getattr(self.sums, name)) for name in SUMS}
-        setup = {f"setup_{name}": np.asarray(value) for name, value in asdict(self.setup).items()}
-        kept = {name: to_numpy(getattr(self, name)) for name in KEPT}
-        rings = self.grid.rings
+        noise = [to_numpy(each) for each in self.group_noise.values()]
         return (
-            sums
-            | setup
-            | kept
+            {f"setup_{name}": np.asarray(value) for name, value in asdict(self.setup).items()}
+            | {f"sum_{name}": to_numpy(getattr(self.sums, name)) for name in SUMS}
+            | {name: to_numpy(getattr(self, name)) for name in KEPT}
+            | self.table.to_arrays()
             | {
-                "rows": self.table.rows,
-                "batches": np.array(self.table.batches, np.str_),
                 "groups": np.array(list(self.group_noise), np.int64),
-                "group_noise": np.array([to_numpy(v) for v in self.group_noise.values()], np.float32).reshape(
-                    -1, rings
-                ),
+                "group_noise": np.array(noise, np.float32).reshape(-1, self.grid.rings),
             }
         )
 
@@ -410,26 +338,13 @@ class Classification:
         setup = {f.name: np.asarray(arrays[f"setup_{f.name}"]).item() for f in fields(Class2dSetup)}
         engine = cls(read, device=device, **setup)
         xp = engine.xp
-        engine.sums = HalfSums(
-            *(np.array(arrays[f"sum_{n}"]) if n == "count" else xp.array(arrays[f"sum_{n}"]) for n in SUMS)
-        )
+        signal, weight, power, count = (np.array(arrays[f"sum_{name}"]) for name in SUMS)
+        engine.sums = HalfSums(xp.asarray(signal), xp.asarray(weight), xp.asarray(power), count)
         for name in KEPT:
             value = np.array(arrays[name])
             on_device = name in ("references", "noise")
             setattr(engine, name, xp.asarray(value) if on_device else value if value.ndim else value.item())
-        engine.table = ParticleTable(arrays["rows"].copy(), arrays["batches"].tolist())
+        engine.table = ParticleTable(arrays["rows"], arrays["batches"].tolist())
         groups = np.asarray(arrays["groups"]).tolist()
         engine.group_noise = dict(zip(groups, xp.asarray(arrays["group_noise"]), strict=True))
         return engine
-
-
-class _Progress:
-    """Counts particles looked at and says so."""
-
-    def __init__(self, tell: Progress | None, *expected: int) -> None:
-        self.tell, self.done, self.total = tell, 0.0, sum(expected)
-
-    def __call__(self, count: float, text: str) -> None:
-        self.done += count
-        if self.tell:
-            self.tell(int(self.done), int(max(self.total, self.done)), text)

@@ -8,6 +8,8 @@ import numpy as np
 from nextpyp_nb.records import FloatArray
 
 NO_CLASS = -1
+# Looked at so often, a particle has its pose to half a px.
+SETTLED = 5
 # One row a particle. ``batch`` is its place among the names of batches, ``block`` the particles read with
 # it, ``visits`` since the last annealing, ``visited`` the last update that looked at it; ``counted`` says
 # that the sums hold it just so.
@@ -24,7 +26,7 @@ class ParticleTable:
     """Rows of all particles in the order of their arrival, and the names of the batches that brought them."""
 
     def __init__(self, rows: Any = None, batches: Sequence[str] = ()) -> None:
-        self.rows = np.zeros(0, ROW) if rows is None else np.asarray(rows).astype(ROW)
+        self.rows = np.zeros(0, ROW) if rows is None else np.array(rows, ROW)
         self.batches = list(batches)
 
     def __len__(self) -> int:
@@ -61,12 +63,28 @@ class ParticleTable:
         self.rows["batch"] = np.searchsorted(kept, self.rows["batch"])
         self.batches = [self.batches[k] for k in kept]
 
-    def blocks(self) -> tuple[Any, Any, Any, Any]:
-        """Numbers of all blocks, how often each was visited, its last update, and its particles."""
+    def due(self, update: int, share: int, budget: int) -> tuple[int, Any] | None:
+        """Blocks to look at next: those seen least often and longest ago, and how often they were.
+
+        ``share`` particles at most, and within ``budget`` unless they are new; none seen often enough twice
+        in one ``update``.
+        """
         numbers, first, size = np.unique(self.rows["block"], return_index=True, return_counts=True)
-        return numbers, self.rows["visits"][first], self.rows["visited"][first], size
+        level, visited = np.minimum(self.rows["visits"][first], SETTLED), self.rows["visited"][first]
+        waiting = (level < SETTLED) | (visited < update)
+        lowest = int(level[waiting].min()) if waiting.any() else SETTLED
+        if not waiting.any() or (lowest and budget <= 0):
+            return None
+        chosen = np.flatnonzero(waiting & (level == lowest))
+        chosen = chosen[np.argsort(visited[chosen], kind="stable")]
+        before = np.cumsum(size[chosen]) - size[chosen]
+        return lowest, numbers[chosen[before < (min(share, budget) if lowest else share)]]
 
     def pose(self, at: Any) -> tuple[Any, FloatArray, FloatArray]:
         """Class, rotation and shift of rows ``at``."""
         rows = self.rows[at]
         return rows["number"].astype(np.intp), rows["rotation"], rows["shift"]
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Rows and names of batches."""
+        return {"rows": self.rows, "batches": np.array(self.batches, np.str_)}

@@ -42,7 +42,9 @@ def extract_particles(
     kept = ((corners >= 0) & (corners + box_px <= np.asarray(average.shape))).all(axis=1)
     size = cropped_box(box_px, pixel_size, target_pixel_size)
     extent = box_px * pixel_size
-    background = _background(size, extent, 0.45 * extent if background_radius is None else background_radius)
+    background = background_of(
+        size, extent, 0.45 * extent if background_radius is None else background_radius
+    )
     images = xp.empty((int(kept.sum()), size, size), np.float32)
     inside = np.arange(box_px)
     for start in range(0, len(images), _AT_A_TIME):
@@ -50,11 +52,11 @@ def extract_particles(
         boxes = -average[y[:, :, None], x[:, None, :]].astype(np.float32)
         # The level of the micrograph goes first, lest it costs the plane its digits.
         boxes -= boxes.mean(axis=(1, 2), keepdims=True)
-        images[start : start + len(boxes)] = _normalise(fourier_resize(boxes, (size, size)), background)
+        images[start : start + len(boxes)] = normalised(fourier_resize(boxes, (size, size)), background)
     return images, kept
 
 
-def _background(size: int, extent: float, radius: float) -> NDArray[np.bool_]:
+def background_of(size: int, extent: float, radius: float) -> NDArray[np.bool_]:
     """Bool (size, size): px further than ``radius`` (Å) from the centre px of a box ``extent`` Å wide."""
     at = (np.arange(size) - size // 2) * (extent / size)
     background: NDArray[np.bool_] = np.hypot(at[:, None], at[None, :]) > radius
@@ -66,7 +68,7 @@ def _background(size: int, extent: float, radius: float) -> NDArray[np.bool_]:
     return background
 
 
-def _normalise(boxes: Any, background: NDArray[np.bool_]) -> Any:
+def normalised(boxes: Any, background: NDArray[np.bool_]) -> Any:
     """``boxes`` (n, b, b) less the plane through their background, over the background's deviation."""
     xp = array_module(boxes)
     size = boxes.shape[-1]

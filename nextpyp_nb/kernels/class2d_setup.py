@@ -1,0 +1,71 @@
+"""What a streaming 2D classification is made for, and what it tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nextpyp_nb.records import ClassAverage, FloatArray
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Class2dSetup:
+    """What a classification is made for: images (``box`` px, ``pixel_size`` Å), ``diameter`` Å, at most
+    ``classes``, one for each ``per_class`` particles; rings between the resolutions (Å) are compared.
+    """
+
+    box: int
+    pixel_size: float
+    diameter: float
+    classes: int
+    seed: int = 0
+    min_resolution: float = 100.0
+    max_resolution: float = 8.0
+    per_class: int = 30
+
+
+@dataclass(frozen=True)
+class Class2dUpdate:
+    """An update: its number, particles new and seen again, whether classes were found anew, and churn.
+
+    ``churn`` is the share of particles seen again that changed class; ``settled`` that all were seen often.
+    """
+
+    number: int
+    new: int
+    replayed: int
+    annealed: bool
+    churn: float
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Class2dResult:
+    """Classes as they stand; rows of particles in the order of arrival, signs as in ``Class2dRound``.
+
+    ``identity`` (K,) names each class for good: a place that is given to other particles gets another.
+    ``class_number`` (n,) is 1-based, 0 for particles that wait for an update; ``shift`` (n, 2) px.
+    """
+
+    averages: FloatArray
+    classes: tuple[ClassAverage, ...]
+    identity: Any
+    ids: Any
+    class_number: Any
+    rotation: FloatArray
+    shift: FloatArray
+    probability: FloatArray
+
+
+class Counted:
+    """Counts particles looked at and says so."""
+
+    def __init__(self, tell: Progress | None, *expected: int) -> None:
+        self.tell, self.done, self.total = tell, 0.0, sum(expected)
+
+    def __call__(self, count: float, text: str) -> None:
+        """So many more are done."""
+        self.done += count
+        if self.tell:
+            self.tell(int(self.done), int(max(self.total, self.done)), text)
