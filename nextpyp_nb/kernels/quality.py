@@ -14,7 +14,7 @@ from nextpyp_nb.records import Ctf, FloatArray, MotionModel
 _ICE = (1 / 3.85, 1 / 3.55)
 _BESIDE_ICE = ((1 / 4.4, 1 / 4.0), (1 / 3.45, 1 / 3.2))
 _WATER = (1 / 4.2, 1 / 3.4)
-_BESIDE_WATER = ((1 / 5.2, 1 / 4.6), (1 / 3.2, 1 / 2.9))
+_BEYOND_WATER = (1 / 3.1, 1 / 2.8)
 _SAMPLE = 9
 _FIELDS = 8
 
@@ -33,8 +33,8 @@ def micrograph_quality(
     ``dose_evenness`` is the spread of the mean between an eighth by an eighth of the field, as a share of
     the mean. ``ice_ring`` is the height of the 3.7 Å ring of crystalline ice over its surroundings
     against the second Thon ring (above 1: much ice), after SIMPLE (Caesar et al. 2020). ``ice_thickness``
-    is the power of diffuse water around 3.7 Å over the line beneath it, as a share of the noise: it grows
-    with the thickness. What cannot be known is NaN.
+    is the power where water is strongest, around 3.7 Å, over the noise at 3 Å: it grows with the thickness
+    at the same microscope and dose. What cannot be known is NaN.
     """
     rings = _radial_amplitude(average, pixel_size)
     nan = float("nan")
@@ -97,14 +97,14 @@ def _ice_ring(frequency: FloatArray, amplitude: FloatArray, ctf: Ctf | None) -> 
 
 
 def _ice_thickness(frequency: FloatArray, amplitude: FloatArray) -> float:
-    """Median rise of the power between 4.2 and 3.4 Å over its surroundings, NaN for coarse pixels."""
-    if frequency[-1] < _BESIDE_WATER[1][1]:
+    """Median power between 4.2 and 3.4 Å over that of finer detail, less 1; NaN for coarse pixels."""
+    beyond = (frequency >= _BEYOND_WATER[0]) & (frequency <= _BEYOND_WATER[1])
+    if frequency[-1] < _BEYOND_WATER[0] or not beyond.any():
         return float("nan")
-    rise, line = _rise(frequency, amplitude**2, _BESIDE_WATER)
-    band = (frequency >= _WATER[0]) & (frequency <= _WATER[1])
-    level = float(np.median(line[band]))
-    # The median leaves sharp rings of crystals out.
-    return float(np.median(rise[band])) / level if level > 0 else float("nan")
+    # Medians leave sharp rings of crystals out.
+    level = float(np.median(amplitude[beyond] ** 2))
+    water = (frequency >= _WATER[0]) & (frequency <= _WATER[1])
+    return float(np.median(amplitude[water] ** 2)) / level - 1.0 if level > 0 else float("nan")
 
 
 def _three_bin_peak(curve: FloatArray) -> float:

@@ -47,7 +47,7 @@ QUALITY = (
     _limit("defocus_error", "Defocus error", "Å", "Doubt about the mean defocus.", above=200.0),
     _limit("astigmatism", "Astigmatism", "Å", "Difference of the two defoci: stigmators.", above=1000.0),
     _limit("ice_ring", "Ice ring", "", "Crystalline ice at 3.7 Å against the second Thon ring.", above=1.0),
-    _limit("ice_thickness", "Ice thickness", "share of noise", "Diffuse water around 3.7 Å; grows with it."),
+    _limit("ice_thickness", "Ice thickness", "share of noise", "Water at 3.7 Å over noise: grows with it."),
     _limit("mean_dose", "Dose", "e⁻/px/frame", "Mean of a frame: thick ice or a blocked beam is low."),
     _limit("dose_evenness", "Dose spread", "share of mean", "Unevenness over the field.", above=0.15),
     _limit("junk_fraction", "Junk", "share of area", "Carbon, ice, dirt: none is picked there.", above=0.5),

@@ -4,6 +4,7 @@ import scipy.fft
 
 from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.records import Ctf, MotionModel
+from nextpyp_nb.simulate import optics
 
 CTF = Ctf(
     defocus_u=12300.0, defocus_v=12000.0, defocus_angle=0.0, voltage=300.0, cs=2.7, amplitude_contrast=0.1
@@ -57,17 +58,20 @@ def test_what_is_unknown_is_nan():
     }
 
 
-def test_thickness_grows_with_diffuse_water_and_not_with_crystals():
+@pytest.mark.parametrize("b_factor", [20.0, 60.0, 100.0])
+def test_thickness_grows_with_water_and_not_with_crystals(b_factor):
+    shape, px = (800, 1000), 1.3
+    ky, kx = optics.frequencies(shape, px)
+    k2 = ky**2 + kx**2
+    response = 2 * optics.contrast_transfer(ky, kx, CTF) * optics.envelope(k2, b_factor) * np.sqrt(30)
+    noise = scipy.fft.rfft2(np.random.default_rng(1).standard_normal(shape, np.float32))
     found = []
-    for thickness in (0.0, 0.05, 0.1, 0.2):
-        k = np.hypot(scipy.fft.fftfreq(1024, 1.2)[:, None], scipy.fft.rfftfreq(1024, 1.2)[None, :])
-        power = 1 + np.exp(-((k / 0.08) ** 2)) + thickness * np.exp(-(((k - 0.27) / 0.03) ** 2))
-        noise = scipy.fft.rfft2(np.random.default_rng(0).standard_normal((1024, 1024), np.float32))
-        flat = (50 + 7 * scipy.fft.irfft2(noise * np.sqrt(power))).astype(np.float32)
-        found.append(judge(flat, px=1.2)["ice_thickness"])
-    assert abs(found[0]) < 0.02
-    assert np.diff(found).min() > 0.015
-    assert judge(image(ice=2.0, px=1.2), px=1.2)["ice_thickness"] < found[1]
+    for thickness in (100, 200, 400, 800):
+        water = response * optics.ice_noise(k2, thickness, 300.0)
+        flat = 50 + 7 * scipy.fft.irfft2(noise * np.sqrt(1 + water**2), s=shape)
+        found.append(judge(flat.astype(np.float32))["ice_thickness"])
+    assert np.diff(found).min() > 0.005
+    assert judge(image(ice=2.0))["ice_thickness"] == pytest.approx(judge(image())["ice_thickness"], abs=0.03)
 
 
 def test_ice_ring_rises_with_the_ice():
