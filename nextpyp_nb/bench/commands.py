@@ -12,6 +12,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     common.add_argument("--json", type=Path, metavar="FILE")
     _add_session(add("session", parents=[common], help="whole sessions over simulated movies"))
     _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
+    _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
 
 
 def _add_session(session: argparse.ArgumentParser) -> None:
@@ -40,3 +41,21 @@ def _ctf(options: argparse.Namespace) -> int:
     from nextpyp_nb.bench.ctf import bench_ctf
 
     return bench_ctf(spectra=options.spectra, side=options.side, seed=options.seed, out=options.json)
+
+
+def _add_class2d(class2d: argparse.ArgumentParser) -> None:
+    class2d.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000], metavar="N")
+    class2d.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    class2d.add_argument("--snr", type=float, default=0.1)
+    class2d.add_argument("--classes", type=int, default=20)
+    class2d.add_argument("--data", type=Path, metavar="DIR", help="a stack with truth.json and refs.mrcs")
+    class2d.set_defaults(command=_class2d)
+
+
+def _class2d(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.class2d import bench_class2d
+
+    return bench_class2d(
+        sizes=options.sizes, seeds=options.seeds, snr=options.snr, classes=options.classes,
+        stack=options.data, against=options.against, out=options.json,
+    )  # fmt: skip

@@ -1,0 +1,159 @@
+"""2D classification of particle stacks with known views, beside relion_refine on request.
+
+Without a stack of the user, particles of the own simulator are made: random views of two proteins, 15 % of
+noise, in-plane turns, shifts of 2 px, defocus of 0.8 to 2.5 µm.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.fft as sf
+
+from nextpyp_nb import __version__
+from nextpyp_nb.bench.class2d_score import score_classes
+from nextpyp_nb.bench.cost import run_measured
+from nextpyp_nb.bench.report import need_program, show, write_json
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.star_text import read_star, write_star
+from nextpyp_nb.records import Ctf
+from nextpyp_nb.simulate.optics import contrast_transfer, envelope, frequencies
+from nextpyp_nb.simulate.specimen import project, protein
+
+BOX, PIXEL, B_FACTOR, JUNK = 96, 2.6, 80.0, 0.15
+SHOWN = (
+    "program", "particles", "seed", "ARI", "purity", "species", "junk_recall", "junk_precision",
+    "frc_classes", "frc05_median_A", "in_plane_deg", "shift_px", "cpu_s", "peak_GB",
+)  # fmt: skip
+
+
+def bench_class2d(
+    *, sizes: list[int], seeds: list[int], snr: float, classes: int, stack: Path | None, against: str | None,
+    out: Path | None,
+) -> int:  # fmt: skip
+    """Classify the first so many particles of every stack; a table, and JSON to ``out``."""
+    if against:
+        need_program("relion_refine", how="apt-get install relion")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="nextpyp-bench-") as scratch:
+        for seed in seeds:
+            folder = stack or make_stack(Path(scratch) / f"seed{seed}", max(sizes), seed, snr)
+            for size in sizes:
+                star, truth = _first(folder, size, snr, Path(scratch))
+                rows.append(_ours(star, truth, folder, seed, classes, Path(scratch)))
+                if against:
+                    rows.append(_relion(star, truth, folder, seed, classes, Path(scratch)))
+    show(rows, SHOWN)
+    write_json(out, rows, snr=snr, classes=classes)
+    return 0
+
+
+def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
+    """A stack of simulated particles, its STAR, noiseless views and truth."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    views = [("bgal", *_direction(rng)) for _ in range(12)] + [("apof", *_direction(rng)) for _ in range(2)]
+    clean = np.stack([project(protein(p), angles=(r, t, 0), size=BOX, pixel_size=PIXEL) for p, r, t in views])
+    write_mrc(folder / "refs.mrcs", clean.astype(np.float32), pixel_size=PIXEL, stack=True)
+    images, truth = np.empty((particles, BOX, BOX), np.float32), []
+    ky, kx = frequencies((2 * BOX, 2 * BOX), PIXEL)
+    falling = envelope(ky**2 + kx**2, B_FACTOR)
+    middle = slice(BOX // 2, BOX // 2 + BOX)
+    # One level for the whole stack, from the contrast of the views.
+    level = float(clean.std(axis=(1, 2)).mean()) / np.sqrt(snr)
+    for image in images:
+        u, angle = rng.uniform(8000, 25000), rng.uniform(-90, 90)
+        ctf = Ctf(
+            defocus_u=u, defocus_v=u - abs(rng.normal(0, 300)), defocus_angle=angle,
+            voltage=300.0, cs=2.7, amplitude_contrast=0.1,
+        )  # fmt: skip
+        view = -1 if rng.uniform() < JUNK else int(rng.integers(len(views)))
+        psi, (dy, dx) = rng.uniform(-180, 180), rng.normal(0, 2, 2)
+        image[:] = rng.standard_normal(image.shape) * level
+        if view >= 0:
+            name, rot, tilt = views[view]
+            phase = project(
+                protein(name), angles=(rot, tilt, psi), size=2 * BOX, pixel_size=PIXEL, offset=(dy, dx)
+            )
+            seen = sf.irfft2(sf.rfft2(phase) * contrast_transfer(ky, kx, ctf) * falling, s=phase.shape)
+            image += 2 * seen[middle, middle]
+        image /= level
+        truth.append(
+            {
+                "view": view, "psi": psi, "dx": dx, "dy": dy, "defocus_u": ctf.defocus_u,
+                "defocus_v": ctf.defocus_v, "defocus_angle": angle,
+            }
+        )  # fmt: skip
+    write_mrc(folder / f"particles_snr{snr:g}.mrcs", images, pixel_size=PIXEL, stack=True)
+    species = [{"species": name} for name, _, _ in views]
+    (folder / "truth.json").write_text(json.dumps({"apix": PIXEL, "views": species, "particles": truth}))
+    return folder
+
+
+def _direction(rng: np.random.Generator) -> tuple[float, float]:
+    return float(rng.uniform(-180, 180)), float(np.rad2deg(np.arccos(rng.uniform(-1, 1))))
+
+
+def _first(folder: Path, size: int, snr: float, scratch: Path) -> tuple[Path, dict[str, Any]]:
+    """A STAR of the first ``size`` particles, and the truth."""
+    truth = json.loads((folder / "truth.json").read_text())
+    stack = folder / f"particles_snr{snr:g}.mrcs"
+    pixel_size = float(truth["apix"])
+    chosen = truth["particles"][:size]
+    if len(chosen) < size or not stack.is_file():
+        raise ValueError(f"{stack} with {size} particles is expected; the truth there lists {len(chosen)}")
+    optics = {
+        "rlnOpticsGroup": [1], "rlnOpticsGroupName": ["opticsGroup1"], "rlnVoltage": [300.0],
+        "rlnSphericalAberration": [2.7], "rlnAmplitudeContrast": [0.1], "rlnImagePixelSize": [pixel_size],
+        "rlnImageSize": [read_mrc(stack)[0].shape[-1]], "rlnImageDimensionality": [2],
+    }  # fmt: skip
+    rows = {
+        "rlnImageName": [f"{k + 1:06d}@{stack}" for k in range(size)],
+        "rlnMicrographName": ["mic.mrc"] * size,
+        "rlnOpticsGroup": [1] * size,
+        "rlnDefocusU": [p["defocus_u"] for p in chosen],
+        "rlnDefocusV": [p["defocus_v"] for p in chosen],
+        "rlnDefocusAngle": [p["defocus_angle"] for p in chosen],
+    }
+    star = scratch / f"first{size}.star"
+    write_star(star, {"optics": pd.DataFrame(optics), "particles": pd.DataFrame(rows)})
+    return star, truth
+
+
+def _ours(
+    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path
+) -> dict[str, Any]:
+    out = scratch / "ours"
+    command = [sys.executable, "-m", "nextpyp_nb", "class2d", str(star), "--out", str(out)]
+    cost = run_measured([*command, "--classes", str(classes), "--seed", str(seed)])
+    return {"program": f"nextpyp_nb {__version__}", "seed": seed} | cost | _score(out, "", truth, folder)
+
+
+def _relion(
+    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path
+) -> dict[str, Any]:
+    out = scratch / "relion"
+    out.mkdir(exist_ok=True)
+    command = [
+        "relion_refine", "--i", str(star), "--o", str(out / "run"), "--iter", "25", "--K", str(classes),
+        "--ctf", "--particle_diameter", "187", "--tau2_fudge", "2", "--flatten_solvent", "--zero_mask",
+        "--psi_step", "12", "--oversampling", "1", "--offset_range", "5", "--offset_step", "2", "--norm",
+        "--scale", "--maxsig", "100", "--dont_combine_weights_via_disc", "--random_seed", str(seed),
+        "--j", str(len(os.sched_getaffinity(0))),
+    ]  # fmt: skip
+    cost = run_measured(command)
+    return {"program": "RELION", "seed": seed} | cost | _score(out, "run_it025_", truth, folder)
+
+
+def _score(out: Path, prefix: str, truth: dict[str, Any], folder: Path) -> dict[str, Any]:
+    star = out / ("run_it025_data.star" if prefix else "particles.star")
+    table: Any = read_star(star)["particles"]
+    averages, pixel_size = read_mrc(out / f"{prefix}classes.mrcs", stack=True)
+    return score_classes(
+        table, np.asarray(averages, np.float32), read_mrc(folder / "refs.mrcs")[0], truth, pixel_size
+    )
