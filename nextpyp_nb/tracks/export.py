@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nextpyp_nb.formats.arrays import read_arrays
+from nextpyp_nb.formats.ctffind import write_ctffind
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star import (
     OpticsGroup,
@@ -20,9 +21,11 @@ from nextpyp_nb.formats.star import (
 )
 from nextpyp_nb.kernels.fourier import fast_even
 from nextpyp_nb.kernels.particles import extract_particles
+from nextpyp_nb.records import CtfProfile
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.ctf_stage import read_ctf
 from nextpyp_nb.tracks.process_movie import Report
 
 _CTF_COLUMNS = ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "fit_resolution")
@@ -122,7 +125,20 @@ def _export_micrograph(
     star.parent.mkdir(exist_ok=True)
     shutil.copyfile(places("motion"), star)
     motion = {f"motion_{c.split('_')[0]}": row[c] for c in _MOTION_COLUMNS}
+    paths |= _export_ctf(row["name"], places, out, pixel_size)
     return paths | {"motion_path": str(star.relative_to(out))} | _ctf_columns(row) | motion
+
+
+def _export_ctf(name: str, places: Places, out: Path, pixel_size: float) -> dict[str, str]:
+    """The fit as CTFFIND writes it; nothing where it failed."""
+    ctf = read_ctf(places)
+    if ctf is None:
+        return {}
+    stored = read_arrays(places("ctf"))
+    profile = CtfProfile(**{curve: stored[curve] for curve in CtfProfile.__dataclass_fields__})
+    target = out / "ctf" / f"{name}.mrc"
+    write_ctffind(target, ctf, profile, stored["spectrum"], micrograph=name, pixel_size=pixel_size)
+    return {"ctf_image": str(target.relative_to(out))}
 
 
 def _ctf_columns(row: dict[str, Any]) -> dict[str, Any]:
