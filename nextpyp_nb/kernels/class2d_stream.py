@@ -111,11 +111,11 @@ class Classification:
         new = int((rows["block"] == NO_CLASS).sum())
         self.table.cut_blocks(BLOCK)
         self._learn_noise()
+        before, known = rows["number"].copy(), rows["visits"] > 0
         annealed = self._anneal_due()
         tell = Counted(progress, len(rows) if annealed else new, max(replay, new))
         if annealed:
             self._anneal(rng, tell)
-        before, known = rows["number"].copy(), rows["visits"] > 0
         budget = max(replay, new)
         while len(self.references) and (due := self.table.due(self.updates, self._share(), budget)):
             level, blocks = due
