@@ -1,46 +1,42 @@
-"""The hot loops of motion correction on the CPU: shift frames and add them to weighted sums."""
+"""The hot loops of motion correction on the CPU: add up counts, bin frames, sample frames and sum them.
 
-from typing import Any
+Loops over x index the arrays themselves, in steps of known length: a view of a row costs numba two atomic
+operations, a division more than the pixels of a step.
+"""
 
 import numba
 import numpy as np
 
 from nextpyp_nb.records import FloatArray
 
+GRID = 32
+TOGETHER = 4
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def add_shifted(
-    sums: FloatArray,
-    frames: FloatArray,
-    weights: FloatArray,
-    starts: FloatArray,
-    taps: FloatArray,
-) -> None:
-    """Add weights[r, f] times frame f, sampled at x + starts[f] + tap number, to sums[r]; edges mirror.
 
-    ``starts`` is (frame, 2) whole px and ``taps`` (frame, 2, 6) weights, in (y, x). Row by row over all
-    frames given, so that the rows of the sums stay in the cache.
-    """
-    n_frames, ny, nx = frames.shape
-    n_taps = taps.shape[2]
-    line = np.empty(nx + n_taps - 1, np.float32)
-    shifted = np.empty(nx, np.float32)
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def add_counts(total: FloatArray, raw: FloatArray) -> None:
+    """Add one frame of any type to a float32 sum of the same size."""
+    ny, nx = total.shape
     for y in range(ny):
-        for f in range(n_frames):
-            line[:] = 0
-            for k in range(n_taps):
-                row = frames[f, _mirror(y + starts[f, 0] + k, ny)]
-                _add_row(line, row, taps[f, 0, k], starts[f, 1])
-            shifted[:] = 0
-            for k in range(n_taps):
-                tap = taps[f, 1, k]
-                for x in range(nx):
-                    shifted[x] += tap * line[x + k]
-            for r in range(len(weights)):
-                weight = weights[r, f]
-                out = sums[r, y]
-                for x in range(nx):
-                    out[x] += weight * shifted[x]
+        for x in range(nx):
+            total[y, x] += np.float32(raw[y, x])
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def bin_frame(raw: FloatArray, factor: FloatArray, size: int, small: FloatArray) -> None:
+    """Mean of size × size pixels of raw counts times their factor; where that is 0 nothing is counted."""
+    ny, nx = small.shape
+    line = np.empty(nx * size, np.float32)
+    for row in range(ny):
+        line[:] = 0
+        for y in range(row * size, (row + 1) * size):
+            for x in range(len(line)):
+                line[x] += np.float32(raw[y, x]) * factor[y, x] if factor[y, x] != 0 else np.float32(0)
+        for x in range(nx):
+            value = np.float32(0)
+            for k in range(size):
+                value += line[x * size + k]
+            small[row, x] = value / np.float32(size * size)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -50,109 +46,112 @@ def add_moved(
     weights: FloatArray,
     down: FloatArray,
     across: FloatArray,
-    grid: int,
     table: FloatArray,
 ) -> None:
     """Add weights[r, f] times frame f, sampled at a shift that varies over it, to sums[r]; edges mirror.
 
-    ``down`` and ``across`` (frame, row, column) are the y and x shifts in px at every ``grid``-th px, the
-    first at the columns sampled and the second at those written; ``table`` (2 n + 1, taps) holds the taps of
-    0 to 2 px in steps of 1 / n. Between grid points the taps are interpolated, not the shifts.
+    ``frames`` is (TOGETHER, y, step, GRID), rows filled up to whole steps, and ``sums`` (r, y, x).
+    ``down`` and ``across`` (frame, row, column) are the y and x shifts in px at every GRID-th px, the first
+    at the columns sampled and the second at those written; ``table`` (2 n + 1, 7) holds the taps of 0 to 2 px
+    in steps of 1 / n. Between grid points the taps are interpolated, not the shifts. Row by row over all
+    frames given, so that the rows of the sums stay in the cache.
     """
-    n_frames, ny, nx = frames.shape
-    columns = down.shape[2]
-    line, shifted = np.empty(nx, np.float32), np.empty(nx, np.float32)
-    here = np.empty(columns, np.float32)
+    ny, steps = frames.shape[1:3]
+    nx = sums.shape[2]
+    margin = int(np.abs(across).max()) + 6
+    line = np.zeros(steps * GRID + 2 * margin, np.float32)
+    inner = line[margin : margin + steps * GRID].reshape(steps, GRID)
+    shifted = np.zeros((TOGETHER, steps, GRID), np.float32)
+    rows = shifted.reshape(TOGETHER, steps * GRID)
+    here = np.empty(steps + 1, np.float32)
     for y in range(ny):
-        row, part = y // grid, np.float32((y % grid) / grid)
-        for f in range(n_frames):
-            for c in range(columns):
+        row, part = y // GRID, np.float32((y % GRID) / GRID)
+        for f in range(len(down)):
+            for c in range(steps + 1):
                 here[c] = (1 - part) * down[f, row, c] + part * down[f, row + 1, c]
-            line[:] = 0
-            for c in range(columns - 1):
-                _pull_down(line, frames[f], y, here[c], here[c + 1], c * grid, grid, table)
-            for c in range(columns):
+            _pull_down(inner, frames[f], y, here, table)
+            for i in range(margin):
+                line[margin - 1 - i] = line[margin + _mirror(-1 - i, nx)]
+                line[margin + nx + i] = line[margin + _mirror(nx + i, nx)]
+            for c in range(steps + 1):
                 here[c] = (1 - part) * across[f, row, c] + part * across[f, row + 1, c]
-            shifted[:] = 0
-            for c in range(columns - 1):
-                _pull_across(shifted, line, here[c], here[c + 1], c * grid, grid, table)
-            for r in range(len(weights)):
-                weight = weights[r, f]
-                out = sums[r, y]
-                for x in range(nx):
-                    out[x] += weight * shifted[x]
+            _pull_across(shifted[f], line, margin, here, table)
+        for r in range(len(weights)):
+            _add_rows(sums[r, y], rows[0], rows[1], rows[2], rows[3], weights[r])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _pull_down(
-    line: FloatArray,
-    frame: FloatArray,
-    y: int,
-    left: float,
-    right: float,
-    first: int,
-    grid: int,
-    table: FloatArray,
-) -> None:
-    """Fill one grid step of a line from the rows around y + shift, the shift going from left to right."""
-    start = int(np.floor(min(left, right)))
-    begin, end = _taps(table, left - start), _taps(table, right - start)
-    last = min(first + grid, len(line))
-    for k in range(table.shape[1]):
-        if begin[k] == 0 and end[k] == 0:
-            continue
-        tap, slope = begin[k], (end[k] - begin[k]) / np.float32(grid)
-        row = frame[_mirror(y + start + k - 2, len(frame))]
-        for x in range(first, last):
-            line[x] += (tap + slope * np.float32(x - first)) * row[x]
+def _pull_down(line: FloatArray, frame: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
+    """Fill a line (step, GRID) from the rows around y + shift, the shift given at the ends of each step."""
+    ny, unit = len(frame), len(table) // 2
+    for c in range(len(line)):
+        start = int(np.floor(min(here[c], here[c + 1])))
+        i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
+        j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
+        top = y + start - 2
+        m0, m1, m2, m3 = _mirror(top, ny), _mirror(top + 1, ny), _mirror(top + 2, ny), _mirror(top + 3, ny)
+        m4, m5, m6 = _mirror(top + 4, ny), _mirror(top + 5, ny), _mirror(top + 6, ny)
+        a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
+        b0, b1, b2, b3, b4, b5, b6 = _row(table, j)
+        for x in range(GRID):
+            t = np.float32(x) * np.float32(1 / GRID)
+            u = 1 - t
+            line[c, x] = (
+                (a0 * u + b0 * t) * frame[m0, c, x]
+                + (a1 * u + b1 * t) * frame[m1, c, x]
+                + (a2 * u + b2 * t) * frame[m2, c, x]
+                + (a3 * u + b3 * t) * frame[m3, c, x]
+                + (a4 * u + b4 * t) * frame[m4, c, x]
+                + (a5 * u + b5 * t) * frame[m5, c, x]
+                + (a6 * u + b6 * t) * frame[m6, c, x]
+            )
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def _pull_across(
-    shifted: FloatArray, line: FloatArray, left: float, right: float, first: int, grid: int, table: FloatArray
+    shifted: FloatArray, line: FloatArray, margin: int, here: FloatArray, table: FloatArray
 ) -> None:
-    """Fill one grid step from the pixels of a line around x + shift, the shift going from left to right."""
-    start = int(np.floor(min(left, right)))
-    begin, end = _taps(table, left - start), _taps(table, right - start)
-    last = min(first + grid, len(line))
-    for k in range(table.shape[1]):
-        if begin[k] == 0 and end[k] == 0:
-            continue
-        tap, slope = begin[k], (end[k] - begin[k]) / np.float32(grid)
-        place = start + k - 2
-        if first + place >= 0 and last + place <= len(line):
-            source = line[first + place : last + place]
-            for i in range(last - first):
-                shifted[first + i] += (tap + slope * np.float32(i)) * source[i]
-        else:
-            for x in range(first, last):
-                shifted[x] += (tap + slope * np.float32(x - first)) * line[_mirror(x + place, len(line))]
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _taps(table: FloatArray, offset: float) -> Any:
-    """The row of the table for an offset of 0 to 2 px."""
-    last = len(table) - 1
-    return table[min(int(offset * (last // 2) + 0.5), last)]
+    """Fill (step, GRID) from the pixels around x + shift of a line that has a margin on both sides."""
+    unit = len(table) // 2
+    for c in range(len(shifted)):
+        start = int(np.floor(min(here[c], here[c + 1])))
+        i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
+        j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
+        a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
+        b0, b1, b2, b3, b4, b5, b6 = _row(table, j)
+        near = line[margin + GRID * c + start - 2 :]
+        for x in range(GRID):
+            t = np.float32(x) * np.float32(1 / GRID)
+            u = 1 - t
+            shifted[c, x] = (
+                (a0 * u + b0 * t) * near[x]
+                + (a1 * u + b1 * t) * near[x + 1]
+                + (a2 * u + b2 * t) * near[x + 2]
+                + (a3 * u + b3 * t) * near[x + 3]
+                + (a4 * u + b4 * t) * near[x + 4]
+                + (a5 * u + b5 * t) * near[x + 5]
+                + (a6 * u + b6 * t) * near[x + 6]
+            )
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _add_row(line: FloatArray, row: FloatArray, weight: float, start: int) -> None:
-    """Add weight × row[start + i] to line[i]; only the ends need to be mirrored."""
-    n, width = len(line), len(row)
-    first = min(max(-start, 0), n)
-    last = max(min(width - start, n), first)
-    for i in range(first):
-        line[i] += weight * row[_mirror(start + i, width)]
-    for i in range(last, n):
-        line[i] += weight * row[_mirror(start + i, width)]
-    inner = row[start + first : start + last]
-    for i in range(last - first):
-        line[first + i] += weight * inner[i]
+def _add_rows(
+    out: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray, weights: FloatArray
+) -> None:
+    """Add four rows with their weights."""
+    wa, wb, wc, wd = weights[0], weights[1], weights[2], weights[3]
+    for x in range(len(out)):
+        out[x] += wa * a[x] + wb * b[x] + wc * c[x] + wd * d[x]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _row(table: FloatArray, i: int) -> tuple[float, ...]:
+    return table[i, 0], table[i, 1], table[i, 2], table[i, 3], table[i, 4], table[i, 5], table[i, 6]
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
 def _mirror(i: int, n: int) -> int:
     """Index of a pixel after reflection at the edges, the edge pixel repeated."""
-    i %= 2 * n
-    return i if i < n else 2 * n - 1 - i
+    while i < 0 or i >= n:
+        i = -1 - i if i < 0 else 2 * n - 1 - i
+    return i

@@ -9,7 +9,8 @@ from nextpyp_nb.kernels.fourier import radial_frequency
 from nextpyp_nb.records import FloatArray
 
 SAMPLES = 8192
-RANK = 6
+RANK = 8
+TOLERANCE = 2e-4
 
 
 def critical_exposure(frequency: FloatArray, voltage: float) -> FloatArray:
@@ -36,35 +37,45 @@ def exposure_filters(frequency: FloatArray, exposures: FloatArray, voltage: floa
 
 
 def low_rank_filters(
-    exposures: FloatArray, *, pixel_size: float, voltage: float, rank: int = RANK
+    exposures: FloatArray, *, pixel_size: float, voltage: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Factors of the exposure filters: weights over frames (r, frames) and frequency curves (r, samples).
 
-    filters ≈ weightsᵀ @ curves, so that r weighted sums of frames stand for all of them. Also returns the
-    coefficients (r,) that make the plain mean of the same sums. Curves run from 0 to the corner, √½ / px.
+    filters ≈ weightsᵀ @ curves, so that r weighted sums of frames stand for all of them; r is the least that
+    keeps within TOLERANCE of the largest weight. Also returns the coefficients (r,) that make the plain mean
+    of the same sums. Curves run from 0 to the corner, √½ / px.
     """
     frequency = np.linspace(0, np.sqrt(0.5) / pixel_size, SAMPLES)
     filters = exposure_filters(frequency, exposures, voltage)
     n = len(filters)
-    table = np.column_stack([filters, np.full((n, int(np.sqrt(SAMPLES))), 1 / n)])
-    # The leading singular vectors over frames; the small square matrix is far quicker than the full SVD.
-    _, vectors = np.linalg.eigh(table @ table.T)
-    frames = vectors[:, ::-1][:, :rank]
-    curves = frames.T @ table
-    return (
-        frames.T.astype(np.float32),
-        curves[:, :SAMPLES].astype(np.float32),
-        curves[:, -1].astype(np.float32),
-    )
+    # The plain mean comes first and is exact; then the leading singular vectors of what it leaves.
+    even = np.full((n, 1), 1 / np.sqrt(n))
+    rest = filters - even @ (even.T @ filters)
+    vectors = np.hstack([even, np.linalg.eigh(rest @ rest.T)[1][:, : -min(RANK, n) : -1]])
+    curves = vectors.T @ filters
+    rank = 1
+    while rank < len(curves) and np.abs(rest).max() > TOLERANCE * filters.max():
+        rest -= np.outer(vectors[:, rank], curves[rank])
+        rank += 1
+    plain = np.zeros(rank, np.float32)
+    plain[0] = 1 / np.sqrt(n)
+    return vectors.T[:rank].astype(np.float32), curves[:rank].astype(np.float32), plain
 
 
-def combine_moments(moments: Any, curves: FloatArray) -> Any:
-    """Exposure-weighted mean, as an rfft2, of sums made with ``low_rank_filters``: (r, y, x) -> (y, kx)."""
+def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tuple[Any, Any]:
+    """Exposure-weighted and plain mean, as rfft2 (y, kx), of sums (r, y, x) by ``low_rank_filters``."""
     xp, fft = array_module(moments), fft_module(moments)
     shape = moments.shape[-2:]
-    place = radial_frequency(shape) * np.float32((SAMPLES - 1) / np.sqrt(0.5)) + np.float32(0.5)
-    sample = xp.asarray(place.astype(np.int32))
-    total = xp.zeros(sample.shape, xp.complex64)
-    for moment, curve in zip(moments, xp.asarray(curves), strict=True):
-        total += fft.rfft2(moment) * curve[sample]
-    return total
+    place = radial_frequency(shape)
+    place *= np.float32((SAMPLES - 1) / np.sqrt(0.5))
+    place += np.float32(0.5)
+    sample = xp.asarray(place.astype(np.int16))
+    weighted = xp.zeros(sample.shape, xp.complex64)
+    average = xp.zeros(sample.shape, xp.complex64)
+    for moment, curve, share in zip(moments, xp.asarray(curves), plain.tolist(), strict=True):
+        spectrum = fft.rfft2(moment)
+        if share:
+            average += xp.float32(share) * spectrum
+        spectrum *= curve[sample]
+        weighted += spectrum
+    return weighted, average

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from nextpyp_nb.records import FloatArray
 
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
-TOGETHER = 4
-GRID = 32
-TAP_STEPS = 1024
+GRID = _cpu_motion.GRID
+TAP_STEPS = 8192
+PHASES = 64
 
 
 def sum_frames(
@@ -29,35 +30,50 @@ def sum_frames(
     """Mean and exposure-weighted mean (y, x) of frames sampled at +shift: shifts (frame, 2) px, y before x.
 
     ``filters`` are those of ``low_rank_filters``, None for no weighted mean; ``local`` is MotionModel.local.
+    Each frame is used up before the next is asked for.
     """
     n = len(shifts)
-    weights = np.full((1, n), 1 / n, np.float32) if filters is None else filters[0]
-    sums: Any = None
-    waiting: list[Any] = []
-    for number, frame in enumerate(frames, start=1):
-        waiting.append(frame)
-        if sums is None:
-            sums = array_module(frame).zeros((len(weights), *frame.shape), np.float32)
-        if len(waiting) == TOGETHER or number == n:
-            chosen = slice(number - len(waiting), number)
-            if on_gpu(sums):
-                block = array_module(sums).stack(waiting)
-                table, xp = _tap_table(), array_module(sums)
-                _gpu_motion.add_moved(sums, block, weights, shifts, local, chosen, table, xp=xp)
-            elif local is None:
-                _add_shifted(sums, waiting, weights[:, chosen], shifts[chosen])
-            else:
-                field = _field(shifts, local, sums.shape[1:], chosen)
-                _add_moved(sums, waiting, weights[:, chosen], *field)
-            waiting.clear()
-    xp, fft = array_module(sums), fft_module(sums)
-    shape = sums.shape[1:]
-    response = xp.asarray(_response(shape, shifts if local is None else _some_shifts(shifts, local)))
-    plain = sums[0] if filters is None else xp.tensordot(xp.asarray(filters[2]), sums, 1)
-    average = fft.irfft2(fft.rfft2(plain) / response, s=shape)
-    if filters is None:
-        return average, None
-    return average, fft.irfft2(combine_moments(sums, filters[1]) / response, s=shape)
+    weights, curves, plain = (np.full((1, n), 1 / n, np.float32), None, None) if filters is None else filters
+    sums = _weighted_sums(frames, shifts, weights, local)
+    shape, fft = sums.shape[1:], fft_module(sums)
+    some = shifts if local is None else _some_shifts(shifts, local)
+    response = array_module(sums).asarray(_response(shape, some))
+    if curves is None or plain is None:
+        return fft.irfft2(fft.rfft2(sums[0]) / response, s=shape), None
+    weighted, average = combine_moments(sums, curves, plain)
+    del sums
+    average /= response
+    weighted /= response
+    return fft.irfft2(average, s=shape, overwrite_x=True), fft.irfft2(weighted, s=shape, overwrite_x=True)
+
+
+def _weighted_sums(
+    frames: Iterator[Any], shifts: FloatArray, weights: FloatArray, local: FloatArray | None
+) -> Any:
+    """Sums (sum, y, x) of the frames, each sampled at its +shift, with weights (sum, frame)."""
+    first = next(frames)
+    xp, shape = array_module(first), first.shape
+    sums = xp.zeros((len(weights), *shape), np.float32)
+    if on_gpu(first):
+        everyone = chain([first], frames)
+        for begin in range(0, len(shifts), _gpu_motion.TOGETHER):
+            chosen = slice(begin, begin + _gpu_motion.TOGETHER)
+            block = xp.stack(list(islice(everyone, _gpu_motion.TOGETHER)))
+            _gpu_motion.add_moved(sums, block, weights, shifts, local, chosen, _tap_table(), xp=xp)
+        return sums
+    steps, together = -(-shape[1] // GRID), _cpu_motion.TOGETHER
+    stack = np.zeros((together, shape[0], steps * GRID), np.float32)
+    for begin in range(0, len(shifts), together):
+        numbers = range(begin, min(begin + together, len(shifts)))
+        for place, number in enumerate(numbers):
+            stack[place, :, : shape[1]] = first if number == 0 else next(frames)
+        fields = [_field(shifts, local, shape, number) for number in numbers]
+        down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
+        some = np.zeros((len(weights), together), np.float32)
+        some[:, : len(numbers)] = weights[:, numbers]
+        segments = stack.reshape(together, shape[0], steps, GRID)
+        _cpu_motion.add_moved(sums, segments, some, down, across, _tap_table())
+    return sums
 
 
 def lanczos(fraction: float) -> FloatArray:
@@ -67,32 +83,25 @@ def lanczos(fraction: float) -> FloatArray:
     return np.asarray(taps / taps.sum(), np.float32)
 
 
-def _add_shifted(sums: Any, frames: Any, weights: FloatArray, shifts: FloatArray) -> None:
-    """Add the frames, each sampled at its +shift, to each sum with its weights (sum, frame)."""
-    whole = np.floor(shifts).astype(np.int64)
-    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in shifts - whole])
-    starts = whole + TAPS[0]
-    _cpu_motion.add_shifted(sums, np.stack(frames), np.ascontiguousarray(weights), starts, taps)
-
-
 def _field(
-    shifts: FloatArray, local: FloatArray, shape: tuple[int, int], chosen: slice
+    shifts: FloatArray, local: FloatArray | None, shape: tuple[int, int], number: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shifts of the chosen frames at every GRID-th px: down where pixels are taken, across where they go."""
+    """Shifts of a frame at every GRID-th px: down where pixels are taken, across where they go."""
     size = np.array(shape)
     nodes = [np.arange(0, n + GRID, GRID) for n in shape]
+    if local is None:
+        even = np.ones((len(nodes[0]), len(nodes[1])), np.float32)
+        return even * np.float32(shifts[number, 0]), even * np.float32(shifts[number, 1])
     written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-    down, across = [], []
-    for number in range(len(shifts))[chosen]:
 
-        def at(places: Any, number: int = number) -> Any:
-            return shifts[number] + local_shifts(local, (places + 0.5) / size - 0.5, number)
+    def at(places: Any) -> Any:
+        return shifts[number] + local_shifts(local, (places + 0.5) / size - 0.5, number)
 
-        across.append(at(written)[..., 1])
-        # A pixel taken at x goes to x - shift; one step back from there is close enough.
-        back = at(written - [0, shifts[number, 1]])[..., 1]
-        down.append(at(np.stack([written[..., 0], written[..., 1] - back], axis=-1))[..., 0])
-    return np.array(down, np.float32), np.array(across, np.float32)
+    across = at(written)[..., 1]
+    # A pixel taken at x goes to x - shift; one step back from there is close enough.
+    back = at(written - [0, shifts[number, 1]])[..., 1]
+    down = at(np.stack([written[..., 0], written[..., 1] - back], axis=-1))[..., 0]
+    return down.astype(np.float32), across.astype(np.float32)
 
 
 def _some_shifts(shifts: FloatArray, local: FloatArray) -> FloatArray:
@@ -111,21 +120,19 @@ def _tap_table() -> FloatArray:
     return np.asarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
-def _add_moved(sums: Any, frames: Any, weights: FloatArray, down: FloatArray, across: FloatArray) -> None:
-    """Add the frames, each sampled at shifts that vary over it, to each sum with its weights (sum, frame)."""
-    args = (np.ascontiguousarray(weights), down, across, GRID, _tap_table())
-    _cpu_motion.add_moved(sums, np.stack(frames), *args)
-
-
 def _response(shape: tuple[int, int], shifts: FloatArray) -> FloatArray:
     """Mean amplitude that the interpolation leaves at each point of the rfft2."""
+    phase = np.round((shifts - np.floor(shifts)) * PHASES).astype(int)
+    often = np.zeros((PHASES + 1, PHASES + 1), np.float32)
+    np.add.at(often, tuple(phase.T), 1 / len(shifts))
     ky, kx = rfft_frequency(shape)
-    fraction = shifts - np.floor(shifts)
-    taps = np.stack([[lanczos(float(f)) for f in pair] for pair in fraction])
-    offset = TAPS[None, None, :] - fraction[:, :, None]
-    along_y, along_x = (
-        np.einsum("ft,ftk->fk", taps[:, axis], np.cos(2 * np.pi * offset[:, axis, :, None] * k.ravel()))
-        for axis, k in enumerate((ky, kx))
-    )
-    mean = along_y.T @ along_x / len(shifts)
-    return np.asarray(np.maximum(mean, MIN_RESPONSE), np.float32)
+    mean = _amplitudes(ky.tobytes()).T @ (often @ _amplitudes(kx.tobytes()))
+    return np.asarray(np.maximum(mean, MIN_RESPONSE, out=mean))
+
+
+@lru_cache(maxsize=4)
+def _amplitudes(frequency: bytes) -> FloatArray:
+    """Amplitude (phase, frequency) that the taps leave, for points 0 to 1 px past a pixel."""
+    k = np.frombuffer(frequency, np.float32)
+    phases = np.arange(PHASES + 1) / PHASES
+    return np.asarray([lanczos(f) @ np.cos(2 * np.pi * (TAPS - f)[:, None] * k) for f in phases], np.float32)

@@ -135,10 +135,12 @@ def fill_defects(
 ) -> None:
     """Fill the bad ``places`` (flat) of one frame, given flat too, in place from random good neighbours."""
     xp = array_module(frame)
-    frame[xp.asarray(places)] = frame[xp.asarray(_donors(bad, places, rng))]
+    frame[xp.asarray(places)] = frame[xp.asarray(donor_pixels(bad, places, rng))]
 
 
-def _donors(bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+def donor_pixels(
+    bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.intp]:
     """A random good pixel near each bad one, as flat indices; the search widens until one is found."""
     rows, columns = np.divmod(places, bad.shape[1])
     donors = np.full(len(rows), -1, np.intp)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from nextpyp_nb.kernels import _cpu_motion
 from nextpyp_nb.kernels.align import align_frames, moving_part
-from nextpyp_nb.kernels.backend import array_module, to_numpy
+from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import sum_frames
-from nextpyp_nb.kernels.gain import fill_defects, find_defects, replace_defects
+from nextpyp_nb.kernels.gain import donor_pixels, fill_defects, find_defects, replace_defects
 from nextpyp_nb.kernels.local_motion import fit_local_motion
 from nextpyp_nb.records import FloatArray, MotionModel
 
@@ -172,7 +173,7 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
     for name, image in (("gain reference", gain), ("defect map", defects)):
         if image is not None and image.shape != shape:
             raise ValueError(f"the {name} is {image.shape}, expected {shape} as the frames")
-    total = frames.sum(axis=0, dtype=xp.float32)
+    total = _total(frames)
     bad = ~xp.isfinite(total)
     if gain is not None:
         bad |= gain <= 0
@@ -189,15 +190,28 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
     return bad, mean
 
 
+def _total(frames: Any) -> Any:
+    """Sum of the frames, float32 (y, x)."""
+    xp = array_module(frames)
+    if on_gpu(frames) or frames.dtype == np.float16:
+        return frames.sum(axis=0, dtype=xp.float32)
+    total = np.zeros(frames.shape[1:], np.float32)
+    for frame in frames:
+        _cpu_motion.add_counts(total, frame)
+    return total
+
+
 def _corrected(frames: Any, gain: Any, bad: Any) -> Iterator[Any]:
-    """Each frame as float32, gain applied and bad pixels replaced, one at a time."""
+    """Each frame as float32, gain applied and bad pixels replaced; the next takes the place of the last."""
     xp = array_module(frames)
     mask = to_numpy(bad)
     places = np.flatnonzero(mask)
+    frame = xp.empty(frames.shape[1:], xp.float32)
     for number, raw in enumerate(frames):
-        frame = xp.array(raw, dtype=xp.float32)
-        if gain is not None:
-            frame *= gain
+        if gain is None:
+            frame[...] = raw
+        else:
+            xp.multiply(raw, gain, out=frame, dtype=xp.float32)
         fill_defects(frame.reshape(-1), mask, places, np.random.default_rng(number))
         yield frame
 
@@ -212,10 +226,22 @@ def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
     xp = array_module(frames)
     ny, nx = (n // bin_ for n in frames.shape[1:])
     small = xp.empty((len(frames), ny, nx), xp.float32)
-    for number, frame in enumerate(_corrected(frames, gain, bad)):
-        rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
-        small[number] = sum(rows[:, k::bin_] for k in range(bin_))
-    small /= bin_**2
+    if on_gpu(frames) or frames.dtype == np.float16:
+        for number, frame in enumerate(_corrected(frames, gain, bad)):
+            rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
+            small[number] = sum(rows[:, k::bin_] for k in range(bin_))
+        small /= bin_**2
+        return small
+    factor = np.where(bad, np.float32(0), np.float32(1) if gain is None else gain)
+    places = np.flatnonzero(bad)
+    rows, columns = np.divmod(places, bad.shape[1])
+    inside = (rows < ny * bin_) & (columns < nx * bin_)
+    holes = (rows[inside] // bin_, columns[inside] // bin_)
+    for number, frame in enumerate(frames):
+        _cpu_motion.bin_frame(frame, factor, bin_, small[number])
+        donors = donor_pixels(bad, places, np.random.default_rng(number))[inside]
+        values = frame.reshape(-1)[donors] * factor.reshape(-1)[donors]
+        np.add.at(small[number], holes, values / np.float32(bin_**2))
     return small
 
 

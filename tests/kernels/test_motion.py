@@ -117,6 +117,25 @@ def test_summed_frames_are_sampled_at_plus_shift():
     np.testing.assert_allclose(average[inner], image[inner], atol=0.01)
 
 
+@pytest.mark.parametrize("far", [0.0, 90.0, -250.0])
+def test_any_size_and_any_shift_mirror_at_the_edges(far):
+    rng = np.random.default_rng(3)
+    frames = rng.poisson(4.0, (5, 45, 101)).astype(np.float32)
+    shifts = np.array([[0, 0], [0.3, 1.7], [-2.4, 5.1], [7.9, -3.2], [1.5, far]])
+    sums = frame_sum._weighted_sums(iter(frames), shifts, np.ones((1, 5), np.float32), None)
+    naive = 0
+    for frame, shift in zip(frames, shifts, strict=True):
+        whole = np.floor(shift).astype(int)
+        wide = np.pad(frame, 300, mode="symmetric")
+        for axis in range(2):
+            taps = frame_sum.lanczos(shift[axis] - whole[axis])
+            wide = sum(
+                t * np.roll(wide, -(whole[axis] + k), axis) for t, k in zip(taps, range(-2, 4), strict=True)
+            )
+        naive = naive + wide[300:345, 300:401]
+    np.testing.assert_allclose(sums[0], naive, atol=5e-3)
+
+
 def test_no_alignment_sums_the_frames_as_they_are():
     frames = movie(np.zeros((6, 2)))
     result = motion.correct_motion(frames, **KNOWN, method="none", hot_pixels=False)
