@@ -61,8 +61,13 @@ def _written(store: Store, command: Command) -> str:
             store.ignore(arguments["movie"])
             return f"{arguments['movie']} is ignored."
         case "exclude":
-            store.exclude(arguments["movie"], bool(arguments.get("excluded", True)))
-            return f"{arguments['movie']} is {'excluded' if arguments.get('excluded', True) else 'included'}."
+            movies, excluded = arguments["movie"], bool(arguments.get("excluded", True))
+            movies = [movies] if isinstance(movies, str) else movies
+            with store.transaction():
+                for movie in movies:
+                    store.exclude(movie, excluded)
+            what = f"{movies[0]} is" if len(movies) == 1 else f"{len(movies):,} micrographs are"
+            return f"{what} {'excluded' if excluded else 'included'}."
         case "accept_class":
             store.accept_class(int(arguments["number"]), arguments.get("accepted"), arguments.get("round"))
             return f"Class {arguments['number']} is marked."

@@ -35,6 +35,8 @@ class Condition:
         parts = []
         if self.minimum is not None and self.minimum == self.maximum:
             parts = [f"{self.column}=={self.minimum:.17g}"]
+        elif self.minimum is not None and self.maximum is not None and self.negate:
+            parts = [f"{self.column}={self.minimum:.17g}..{self.maximum:.17g}"]
         else:
             if self.minimum is not None:
                 parts.append(f"{self.column}>={self.minimum:.17g}")
@@ -44,7 +46,7 @@ class Condition:
 
 
 def parse_filter(text: str) -> list[Condition]:
-    """Conditions of "fit_resolution<=6 & particles>=20"; ``!`` before one turns it round."""
+    """Conditions of "fit_resolution<=6 & particles=20..300"; ``!`` before one turns it round."""
     if not text.strip():
         return []
     return [_condition(part) for part in text.split("&")]
@@ -75,14 +77,22 @@ def _condition(part: str) -> Condition:
     if match is None:
         raise ValueError(f"got {part.strip()!r}, expected a condition such as fit_resolution<=6")
     negate, column, sign, text = match.groups()
+    if sign == "=" and ".." in text:
+        low, high = (_value(piece, part) for piece in text.split("..", 1))
+        return Condition(column=column, minimum=low, maximum=high, negate=bool(negate))
+    value = _value(text, part)
+    # Strictly less or more is up to the next number of the machine.
+    below, above = math.nextafter(value, -math.inf), math.nextafter(value, math.inf)
+    minimum = {">=": value, "==": value, "=": value, ">": above}.get(sign)
+    maximum = {"<=": value, "==": value, "=": value, "<": below}.get(sign)
+    return Condition(column=column, minimum=minimum, maximum=maximum, negate=bool(negate))
+
+
+def _value(text: str, part: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise ValueError(f"got {text!r} in {part.strip()!r}, expected a number") from None
     if math.isnan(value):
         raise ValueError(f"got {part.strip()!r}, expected a number to compare with")
-    # Strictly less or more is up to the next number of the machine.
-    below, above = math.nextafter(value, -math.inf), math.nextafter(value, math.inf)
-    minimum = {">=": value, "==": value, "=": value, ">": above}.get(sign)
-    maximum = {"<=": value, "==": value, "=": value, "<": below}.get(sign)
-    return Condition(column=column, minimum=minimum, maximum=maximum, negate=bool(negate))
+    return value

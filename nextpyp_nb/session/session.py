@@ -211,8 +211,10 @@ class Session:
         """Take a failing movie off the list."""
         return self._command("ignore", {"movie": movie}, actor)
 
-    def exclude(self, movie: str, excluded: bool = True, *, actor: str | None = None) -> Receipt:
-        """Leave a micrograph out of classification and export, or take it back."""
+    def exclude(
+        self, movie: str | list[str], excluded: bool = True, *, actor: str | None = None
+    ) -> Receipt:
+        """Leave a micrograph (or several) out of classification and export, or take it back."""
         return self._command("exclude", {"movie": movie, "excluded": excluded}, actor)
 
     def add_pick(self, movie: str, y: float, x: float, *, actor: str | None = None) -> Receipt:

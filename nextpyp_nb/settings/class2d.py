@@ -40,6 +40,9 @@ class Classification2d(Section):
         10.0, "Micrographs better than", "Only particles of micrographs with such a CTF fit.",
         unit="Å", alias="class2d_ctf_min_res", ge=2, le=100,
     )  # fmt: skip
+    filter: str = setting(
+        "", "Filter", "Only micrographs that pass, such as fit_resolution<=6 & particles>=20; empty: all."
+    )
     max_particles: int = setting(
         50_000, "Particles in a round", "The newest are used when there are more.",
         unit="particles", advanced=True, ge=200, le=1_000_000,

@@ -10,12 +10,14 @@ from nextpyp_nb.session import list_sessions, open_session
 from nextpyp_nb.settings import read_site
 from nextpyp_nb.views.classes import ClassesPage
 from nextpyp_nb.views.export_dialog import ExportDialog
+from nextpyp_nb.views.gallery import GalleryPage
 from nextpyp_nb.views.header import Header
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.operation import OperationPage
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, show
+from nextpyp_nb.views.plots import PlotsPage
 from nextpyp_nb.views.sessions import SessionsPage
 from nextpyp_nb.views.settings_page import SettingsPage
 from nextpyp_nb.views.state import LiveState, Snapshot, read_snapshot
@@ -26,7 +28,9 @@ from nextpyp_nb.views.widgets.presence import Presence
 PAGES: dict[str, Callable[[Any, LiveState], Any]] = {
     "Operation": OperationPage,
     "Settings": SettingsPage,
+    "Plots": PlotsPage,
     "Table": TablePage,
+    "Gallery": GalleryPage,
     "Micrographs": MicrographsPage,
     "2D Classes": ClassesPage,
 }
@@ -54,6 +58,7 @@ class SessionPages(Box):
         self.body = column(classes=("nb-pages",))
         super().__init__([self.header, bar, live.banner, self.body])
         self.add_class("nb-column")
+        live.open_micrograph = self.open_micrograph
         self.choose(self.current)
         self.unsubscribe = live.subscribe(self.draw)
 
@@ -72,6 +77,15 @@ class SessionPages(Box):
             show(page, other == name)
         if self.live.snapshot is not None:
             self.draw(self.live.snapshot)
+
+    @guarded
+    def open_micrograph(self, name: str) -> None:
+        """Show one micrograph on its page, as a click elsewhere asks."""
+        self.choose("Micrographs")
+        page = self.pages["Micrographs"]
+        places = (page.table["name"] == name).to_numpy().nonzero()[0]
+        if len(places):
+            page.go(int(places[0]))
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draw the header and the open page."""

@@ -49,6 +49,11 @@ def flag(widget: Any, name: str, on: bool) -> None:
     (widget.add_class if on else widget.remove_class)(name)
 
 
+def shown(widget: Any) -> bool:
+    """Whether a widget is shown: hidden pages need not be drawn."""
+    return "nb-hidden" not in widget._dom_classes
+
+
 def show(widget: Any, visible: bool) -> None:
     """Show or hide a widget without making it anew."""
     flag(widget, "nb-hidden", not visible)

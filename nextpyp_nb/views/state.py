@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from nextpyp_nb.session.gain_check import gain_alert
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
+from nextpyp_nb.views.selection import Selection
 from nextpyp_nb.views.widgets.presence import Presence
 
 
@@ -28,6 +29,7 @@ class Snapshot:
     exports: pd.DataFrame
     events: list[Any]
     gain_alert: dict[str, Any] | None = None
+    filters: dict[str, str] = field(default_factory=dict)
 
     @property
     def particles(self) -> int:
@@ -49,6 +51,7 @@ def read_snapshot(session: Any) -> Snapshot:
         exports=session.exports,
         events=session.events(limit=200),
         gain_alert=gain_alert(session.folder, settings),
+        filters=session.filters,
     )
 
 
@@ -71,6 +74,9 @@ class LiveState:
         self.banner = banner or Banner()
         self.presence = presence or Presence()
         self.snapshot: Any = None
+        # What the pages share: what is selected, and how to show one micrograph.
+        self.selection = Selection()
+        self.open_micrograph: Callable[[str], Any] = lambda name: None
         self.answer: Any = None
         self._seen: Any = object()
         self._poll_error: Exception | None = None
@@ -144,6 +150,24 @@ class LiveState:
             self._finish(answer, then, doing)
         except Exception as error:
             self.banner.show(error, doing)
+
+    def fetch(self, read: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Read something beside the page, and draw it; errors appear on the page."""
+        if self._loop is None or not self._loop.is_running():
+            try:
+                then(read())
+            except Exception as error:
+                self.banner.show(error)
+            return
+        job = asyncio.run_coroutine_threadsafe(self._fetch(read, then), self._loop)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _fetch(self, read: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        try:
+            then(await asyncio.to_thread(read))
+        except Exception as error:
+            self.banner.show(error)
 
     def _finish(self, answer: Any, then: Callable[[Any], None] | None, doing: str) -> None:
         self.answer = answer

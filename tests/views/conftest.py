@@ -95,6 +95,7 @@ class FakeSession:
         )
         self.failures = pd.DataFrame(columns=["movie", "stage", "reason", "attempts"])
         self.happened = []
+        self.filters = {}
 
     def touch(self):
         self.changed += 1
@@ -152,6 +153,7 @@ class FakeSession:
             "update_classes",
             "export",
             "accept_class",
+            "save_filter",
         ):
             return lambda *args, **kwargs: self._command(name, *args, *kwargs.values())
         raise AttributeError(name)

@@ -15,7 +15,6 @@ from nextpyp_nb.views.curves import round_ticks
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.pieces import Banner
-from nextpyp_nb.views.table import TablePage, tabulated
 from nextpyp_nb.views.widgets.micrograph import drawn_picks
 
 
@@ -97,38 +96,6 @@ def test_exclude_and_include(session, live, micrographs, micrograph):
     live.refresh()
     micrographs.exclude.click()
     assert session.commands == [("exclude", "m", True), ("exclude", "m", False)]
-
-
-def test_the_table_is_newest_first_with_units(micrograph):
-    shown = tabulated(
-        pd.DataFrame([micrograph("a", 1), micrograph("b", 2, fit_resolution=None, excluded=True)])
-    )
-    assert shown["name"].tolist() == ["b", "a"]
-    assert shown.index.tolist() == [2, 1]
-    assert np.isnan(shown["CTF fit, Å"].iloc[0])
-    assert shown["excluded"].tolist() == ["excluded", ""]
-    assert list(tabulated(pd.DataFrame()).columns) == list(shown.columns)
-
-
-def test_the_table_keeps_its_selection_and_excludes(session, live, micrograph):
-    page = TablePage(session, live)
-    live.subscribe(page.draw)
-    page.set_excluded(True)
-    assert "Select rows" in live.banner.message.value
-    session.put(micrograph("a", 1), micrograph("b", 2))
-    live.refresh()
-    page.grid.selections = [{"r1": 0, "r2": 0, "c1": 0, "c2": 5}]
-    assert page.selected() == ["b"]
-    session.put(micrograph("a", 1), micrograph("b", 2), micrograph("c", 3))
-    live.refresh()
-    assert page.grid.data["name"].tolist() == ["b", "a"]
-    page._picked = page._sent = -1e9
-    live.draw()
-    assert page.grid.data["name"].tolist() == ["c", "b", "a"]
-    assert page.selected() == ["b"]
-    page.exclude.click()
-    assert page.selected() == []
-    assert session.commands == [("exclude", "b", True)]
 
 
 @pytest.fixture
