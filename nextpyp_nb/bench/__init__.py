@@ -1,6 +1,7 @@
 """Accuracy and cost on simulated data with known truth, beside other programs where they are installed.
 
 - `session`: whole sessions over the simulated microscope, as a user runs them.
+- `motion`: motion correction alone, set by set (`motion_sets`), each run a fresh process (`motion_job`).
 - `ctf`: fits of simulated Thon rings against the truth.
 - `cost`, `report`: CPU-seconds and memory of a process tree; the table and the JSON.
 """

@@ -11,6 +11,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     common.add_argument("--against", choices=("relion",), help="measure this program too")
     common.add_argument("--json", type=Path, metavar="FILE")
     _add_session(add("session", parents=[common], help="whole sessions over simulated movies"))
+    _add_motion(add("motion", parents=[common], help="motion correction against the truth"))
     _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
     _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
 
@@ -26,6 +27,22 @@ def _session(options: argparse.Namespace) -> int:
 
     return bench_sessions(
         movies=options.movies, seeds=options.seeds, against=options.against, out=options.json
+    )
+
+
+def _add_motion(motion: argparse.ArgumentParser) -> None:
+    laws = ("settling", "exponential", "jerk", "walk")
+    motion.add_argument("--sets", nargs="+", default=[], metavar="SET", help="default: all")
+    motion.add_argument("--law", nargs="+", choices=laws, default=[], help="only sets that move like this")
+    motion.add_argument("--seeds", type=int, nargs="+", default=[], help="default: 5 for s1, else 1")
+    motion.set_defaults(command=_motion)
+
+
+def _motion(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.motion import bench_motion
+
+    return bench_motion(
+        sets=options.sets, laws=options.law, seeds=options.seeds, against=options.against, out=options.json
     )
 
 

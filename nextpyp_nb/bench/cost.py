@@ -4,10 +4,13 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+POLL = 0.02  # s
 
 
 def machine() -> dict[str, object]:
@@ -27,10 +30,16 @@ def measured() -> Iterator[dict[str, float]]:
 def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float]:
     """Run a program from start-up to end: cpu_s of its tree, wall_s and peak_GB of its largest process."""
     begin = time.monotonic()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
+    ended, peak = 0, 0.0
+    with tempfile.TemporaryFile() as told_to:
+        process = subprocess.Popen(command, cwd=cwd, stdout=told_to, stderr=subprocess.STDOUT)
+        while not ended:
+            time.sleep(POLL)
+            # The kernel's own maximum (ru_maxrss) begins at what this process holds, which may be more.
+            peak = max(peak, _peak_memory(process.pid))
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        told_to.seek(0)
+        output = told_to.read()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         told = output.decode(errors="replace").strip().splitlines()
@@ -38,8 +47,17 @@ def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str
     return {
         "cpu_s": used.ru_utime + used.ru_stime,
         "wall_s": time.monotonic() - begin,
-        "peak_GB": used.ru_maxrss / 2**20,
+        "peak_GB": peak,
     }
+
+
+def _peak_memory(process: int) -> float:
+    """The most memory that a running process has held, GB; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
 
 def _cpu_seconds() -> float:

@@ -88,7 +88,7 @@ def _relion(camera: Microscope) -> dict[str, Any]:
     """RELION's own motion correction, rigid, same movies, gain and threads; motion and cost only."""
     folder, column = camera.gain_path.parent, Column()
     found = sorted(folder.rglob("*.tiff"))
-    _write_movies_star(folder / "movies.star", [path.relative_to(folder) for path in found], column)
+    write_movies_star(folder / "movies.star", [path.relative_to(folder) for path in found], column)
     threads = str(len(os.sched_getaffinity(0)))
     command = [
         "relion_run_motioncorr", "--i", "movies.star", "--o", "relion/", "--use_own", "--j", threads,
@@ -108,7 +108,8 @@ def _relion(camera: Microscope) -> dict[str, Any]:
     return {k: v for k, v in scores.items() if k.startswith("motion")} | _per_movie(cost, len(found))
 
 
-def _write_movies_star(path: Path, movies: list[Path], column: Any) -> None:
+def write_movies_star(path: Path, movies: list[Path], column: Any) -> None:
+    """Movies, relative to RELION's folder, and the optics of ``column`` for its motion correction."""
     rows = "".join(f"{movie} 1\n" for movie in movies)
     path.write_text(
         "\ndata_optics\n\nloop_\n" + "\n".join(_OPTICS) + "\n"

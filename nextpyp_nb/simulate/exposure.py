@@ -13,7 +13,7 @@ from nextpyp_nb.records import Ctf, FloatArray
 
 from . import optics
 from .detector import Camera, build_camera, count, response, spline_prefilter
-from .motion import BASIS, Motion, beam_induced
+from .motion import BASIS, Law, Motion, beam_induced
 from .scene import Label, Scene, build_scene
 from .specimen import Protein, protein
 
@@ -40,6 +40,7 @@ class Column:
     astigmatism: float = 300.0
     drift: float = 10.0
     local_motion: float = 3.0
+    law: Law = "settling"
     ice_thickness: float = 300.0
     spacing: float = 0.95
     species: dict[str, float] = field(default_factory=lambda: {"bgal": 0.65, "apof": 0.35})
@@ -202,6 +203,7 @@ def compose(column: Column, index: int, label: Label) -> Exposure:
         pixel_size=column.pixel_size,
         drift=column.drift * (SEVERE if label == "severe_drift" else 1.0),
         local=column.local_motion,
+        law=column.law,
     )
     return Exposure(
         column=column, index=index, scene=scene, ctf=ctf, motion=motion, target_defocus=round(target, -2)
