@@ -79,7 +79,7 @@ def _record(i: int, seed: int) -> dict[str, Any]:
         "defocus_angle": rng.normal(70, 25) % 180, "fit_resolution": 3.3 + rng.gamma(2.0, 0.22) + drift,
         "ctf_score": 0.22 + rng.normal(0, 0.03), "defocus_error": 12.0, "ctf_failed": None,
         "total_motion": motion, "early_motion": motion * rng.uniform(0.3, 0.6),
-        "late_motion": motion * 0.2, "ice_ring": rng.gamma(9, 0.12) + drift,
+        "late_motion": motion * 0.2, "ice_ring": 0.5 * rng.gamma(9, 0.12) + 0.3 * drift,
         "particles": int(rng.normal(185 - 300 * drift**2, 32)), "junk_fraction": rng.beta(1, 40),
     }  # fmt: skip
     if i % 997 == 5:

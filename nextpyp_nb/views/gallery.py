@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from ipywidgets import Box, Dropdown
 
+from nextpyp_nb.session.quality_limits import QUALITY
 from nextpyp_nb.views.markup import known
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, shown, text
-from nextpyp_nb.views.plots import alarm_limits, card_lines, thumbnail
+from nextpyp_nb.views.plots import card_lines, thumbnail
 from nextpyp_nb.views.quantities import measured, quantity, seconds, values
 from nextpyp_nb.views.selection_bar import SelectionBar
 from nextpyp_nb.views.state import LiveState, Snapshot
@@ -36,7 +37,7 @@ class GalleryPage(Box):
         self.size = Dropdown(options=SIZES, value=SIZES["medium"], tooltip="Size of the tiles")
         for control, name in ((self.order, "order"), (self.state, "state"), (self.size, "size")):
             control.add_class(f"nb-gallery-{name}")
-            control.observe(lambda _: self._draw(), "value")
+            control.observe(lambda _: self._arrange(), "value")
         self.newest = True
         self.turn = button("newest first", self._turn, "nb-gallery-turn")
         self.count = text("", "nb-grow", "nb-gallery-count")
@@ -102,7 +103,7 @@ class GalleryPage(Box):
             return
         words = TURNS.get(self.order.value, ("greatest first", "least first"))
         self.turn.description = words[not self.newest]
-        marks = states(table, self.snapshot)
+        marks = states(table)
         keep = self.selection.holds(table)
         if self.state.value == "good":
             keep &= marks == ""
@@ -128,19 +129,23 @@ class GalleryPage(Box):
         keys = np.where(np.isnan(keys), np.inf, -keys if self.newest else keys)
         return np.argsort(keys, kind="stable")
 
-    @guarded
     def _turn(self) -> None:
         self.newest = not self.newest
+        self._arrange()
+
+    def _arrange(self) -> None:
         self._draw()
+        self.tiles.to_top()
 
 
-def states(table: pd.DataFrame, snapshot: Snapshot) -> np.ndarray:
+def states(table: pd.DataFrame) -> np.ndarray:
     """failed, excluded, alarm or nothing for each micrograph; the first that is true."""
     marks = np.full(len(table), "", object)
-    for name, (low, high) in alarm_limits(snapshot).items():
-        numbers = values(table, name)
-        low, high = -np.inf if low is None else low, np.inf if high is None else high
-        marks[(numbers < low) | (numbers > high)] = "alarm"
+    for figure in QUALITY:
+        if figure.limit is not None:
+            numbers = values(table, figure.name)
+            beyond = numbers > figure.limit if figure.worse == "above" else numbers < figure.limit
+            marks[beyond] = "alarm"
     marks[table["excluded"].to_numpy(bool)] = "excluded"
     failed = table["ctf_failed"].notna().to_numpy() if "ctf_failed" in table else np.zeros(len(table), bool)
     if "state" in table:

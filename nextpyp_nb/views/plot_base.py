@@ -32,6 +32,7 @@ class Scene:
     columns: tuple[str, ...]
     limits: dict[str, tuple[float | None, float | None]]
     dark: bool
+    aspect: float
 
 
 class Plot(Box):
@@ -71,6 +72,10 @@ class Plot(Box):
             if y0 != y1:
                 crossed ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
         return crossed
+
+    def span(self, box: list[float]) -> list[float]:
+        """The part of a box that counts."""
+        return box
 
     def chip(self, span: list[float], scene: Scene) -> Chip | None:
         """The condition that a box (x0, x1, y0, y1) of fractions stands for; None where it spans all."""

@@ -26,7 +26,7 @@ class Series(Cloud):
 
     def __init__(self, key: str, column: str) -> None:
         super().__init__(key)
-        self.offering = False
+        self.offering, self.instead = False, column
         inks = INKS[False]
         self.median = curve(self.scales, inks["curve"])
         self.limits = [curve(self.scales, inks["alarm"], width=1.2, line_style="dashed") for _ in range(2)]
@@ -79,9 +79,12 @@ class Series(Cloud):
         return Chip(", ".join(words), conditions, source=self.key) if conditions else None
 
     def _offer(self, columns: tuple[str, ...]) -> None:
+        """Offer all that is measured; until the first choice is, what comes instead."""
         options = [(quantity(c).label, c) for c in dict.fromkeys((*columns, self.choice.value))]
         if list(self.choice.options) != options:
             self.offering, chosen = True, self.choice.value
+            if chosen not in columns and self.instead in columns:
+                chosen = self.instead
             self.choice.options = options
             self.choice.value, self.offering = chosen, False
 
@@ -130,6 +133,7 @@ class Polar(Cloud):
         self.rings = [curve(self.scales, INKS[False]["rest"], width=1) for _ in range(2)]
         self.over = self.rings
         self.axes[1].grid_lines = "none"
+        self.add_class("nb-round")
 
     def draw(self, scene: Scene) -> None:
         """Draw magnitude (nm) and angle in the upper half plane, with two rings."""
@@ -140,8 +144,9 @@ class Polar(Cloud):
             return say(self.title, Markup("<b>Astigmatism</b>not measured yet"))
         self._lacks("")
         reach = max(spread(size)[1], 1e-3)
-        fit(self.scales["x"], -reach, reach)
-        fit(self.scales["y"], 0.0, reach)
+        # As many nm a pixel across as up.
+        fit(self.scales["x"], -reach * max(1.0, scene.aspect / 2), reach * max(1.0, scene.aspect / 2))
+        fit(self.scales["y"], 0.0, reach * max(1.0, 2 / scene.aspect))
         ticks = round_ticks(0, reach)[1:]
         across = np.concatenate([-ticks[::-1], [0], ticks])[:: 1 if len(ticks) < 4 else 2]
         _name(self.axes[0], "nm along 0° and 180°", across, [f"{abs(t):g}" for t in across])
@@ -154,7 +159,7 @@ class Polar(Cloud):
             ring.colors = [INKS[scene.dark]["rest"]]
             put(ring, radius * np.cos(turn), radius * np.sin(turn))
         median = number(np.nanmedian(size), 0, "nm")
-        return say(self.title, markup("<b>Astigmatism</b>median {median}, by angle", median=median))
+        return say(self.title, markup("<b>Astigmatism</b>median {median}", median=median))
 
     def chip(self, span: list[float], scene: Scene) -> Chip | None:
         """The micrographs in the box: a box here is no condition on a column."""
@@ -203,6 +208,10 @@ class Histogram(Plot):
         _name(self.axes[1], "micrographs", _whole(round_ticks(0, self.scales["y"].max)))
         median = what.words(np.nanmedian(numbers) * what.scale)
         return say(self.title, markup("<b>{name}</b>median {median}", name=what.label, median=median))
+
+    def span(self, box: list[float]) -> list[float]:
+        """A box has the height of the plot."""
+        return [*box[:2], 0.0, 1.0]
 
     def chip(self, span: list[float], scene: Scene) -> Chip | None:
         """A span of the number; how high the box is does not matter."""

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from ipywidgets import Box, Dropdown
 
-from nextpyp_nb.views.markup import clock, joined, markup
+from nextpyp_nb.session.quality_limits import QUALITY, normal_ranges
+from nextpyp_nb.views.markup import clock, joined, known, markup
 from nextpyp_nb.views.pieces import button, flag, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plot_base import Plot, Scene
 from nextpyp_nb.views.plot_cards import Histogram, Pair, Polar, Series
@@ -18,7 +19,7 @@ from nextpyp_nb.views.selection_bar import SelectionBar
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.widgets.plot_layer import PlotLayer
 
-SERIES = ("fit_resolution", "defocus", "total_motion", "particles", "early_motion", "ice_ring")
+SERIES = ("fit_resolution", "defocus", "total_motion", "particles", "early_motion", "ice_thickness")
 CARD = ("fit_resolution", "defocus", "astigmatism", "total_motion", "particles")
 STEPS = (60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
 HINT = "Drag in any plot: it selects in all, in the Table and the Gallery. A click opens."
@@ -41,7 +42,7 @@ class PlotsPage(Box):
             control.observe(lambda _: self._draw(), "value")
         self.box = button("Box", lambda: self._lasso(False), "nb-box", "nb-on")
         self.lasso = button("Lasso", lambda: self._lasso(True), "nb-lasso")
-        self.legend = text("", "nb-grow", "nb-swatches")
+        self.legend = text("", "nb-grow")
         self.tools = row(
             group(self.box, self.lasso), text("over", "nb-muted"), self.over, text("colour", "nb-muted"),
             self.colour, self.legend, classes=("nb-plot-tools",),
@@ -51,6 +52,7 @@ class PlotsPage(Box):
         self.grid = Box(list(self.plots.values()))
         self.grid.add_class("nb-plot-grid")
         self.layer = PlotLayer(self.heard)
+        self.layer.observe(lambda _: self._draw(), "aspect")
         super().__init__([self.bar, self.tools, self.waits, self.grid, self.layer])
         for name in ("nb-column", "nb-plots"):
             self.add_class(name)
@@ -76,7 +78,7 @@ class PlotsPage(Box):
             plot = self.plots[content["box"]]
             chip = plot.chip(content["span"], self.scene)
             if chip is not None:
-                self._spans[plot.key] = (chip, content["span"])
+                self._spans[plot.key] = (chip, plot.span(content["span"]))
                 self.selection.add(chip)
         elif "lasso" in content:
             plot = self.plots[content["lasso"]]
@@ -85,6 +87,7 @@ class PlotsPage(Box):
 
     def _plots(self) -> list[Plot]:
         series = [Series(f"series-{i}", column) for i, column in enumerate(SERIES)]
+        series[-1].instead = "ice_ring"
         for plot in series:
             plot.choice.observe(lambda _, plot=plot: plot.offering or self._draw(), "value")
         return [
@@ -129,8 +132,9 @@ class PlotsPage(Box):
         return Scene(
             table=table, keep=self.selection.holds(table), groups=groups, group_names=names, over=over,
             over_label=label, over_column=column, over_start=start, ticks=ticks,
-            columns=tuple(c for c in measured(table)), limits=alarm_limits(self.snapshot),
+            columns=tuple(c for c in measured(table)), limits=alarm_limits(table),
             dark=self.live.presence.dark,
+            aspect=self.layer.aspect,
         )  # fmt: skip
 
     def _boxes(self) -> None:
@@ -189,9 +193,17 @@ def card_lines(entry: dict[str, Any]) -> list[str]:
     return [*lines, clock(entry.get("acquired_time") or entry.get("finished"))]
 
 
-def alarm_limits(snapshot: Snapshot) -> dict[str, tuple[float | None, float | None]]:
-    """By column, below and above which values raise an alarm."""
-    return dict(getattr(snapshot, "limits", None) or {})
+def alarm_limits(table: pd.DataFrame) -> dict[str, tuple[float | None, float | None]]:
+    """By column, below and above which values raise an alarm; without a limit, what is normal now."""
+    limits: dict[str, tuple[float | None, float | None]] = {}
+    normal = normal_ranges(table) if {"height", "particles"} <= set(table.columns) else None
+    for figure in QUALITY:
+        if figure.limit is not None:
+            above = figure.worse == "above"
+            limits[figure.name] = (None, figure.limit) if above else (figure.limit, None)
+        elif normal is not None and known(normal.at[figure.name, "low"]):
+            limits[figure.name] = (normal.at[figure.name, "low"], normal.at[figure.name, "high"])
+    return limits
 
 
 def time_ticks(start: float, length: float) -> tuple[np.ndarray, list[str]]:
@@ -228,9 +240,10 @@ def _numbered(groups: np.ndarray | None) -> tuple[np.ndarray | None, tuple[str, 
 
 
 def _legend(names: tuple[str, ...]) -> Any:
-    return joined(
+    swatches = joined(
         [
             markup('<span><i style="background:{colour}"></i>{name}</span>', colour=colour, name=name)
             for colour, name in zip(GROUPS, names, strict=False)
         ]
     )
+    return markup('<div class="nb-swatches">{swatches}</div>', swatches=swatches)

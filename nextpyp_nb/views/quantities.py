@@ -54,6 +54,7 @@ QUANTITIES = {
         Quantity("early_motion", "Early drift", "Å", short="early"),
         Quantity("late_motion", "Late motion", "Å"),
         Quantity("ice_ring", "Ice ring", digits=2),
+        Quantity("ice_thickness", "Ice thickness", "of noise", digits=3),
         Quantity("particles", "Particles", digits=0, short="particles"),
         Quantity("junk_fraction", "Masked", "%", 0.01, short="masked"),
         Quantity("mean_dose", "Mean dose", "e⁻/px", digits=2),

@@ -42,7 +42,8 @@ class SelectionBar(Box):
         )  # fmt: skip
         self.condition, self.save = self._condition_editor(), self._save_editor()
         super().__init__([top, self.condition, self.save])
-        self.add_class("nb-column")
+        for name in ("nb-column", "nb-selection-bar"):
+            self.add_class(name)
         self._edit("")
         self.selection.listen(self._draw)
 

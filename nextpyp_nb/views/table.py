@@ -24,9 +24,9 @@ from nextpyp_nb.views.widgets.spectrum import SpectrumImage
 WORDS = ("name", "time", "state")
 FIRST = (
     "name", "time", "fit_resolution", "ctf_score", "defocus_u", "defocus_v", "defocus_angle", "total_motion",
-    "early_motion", "particles", "state",
+    "particles", "state",
 )  # fmt: skip
-WIDTHS = {"name": 220, "time": 100, "state": 80}
+WIDTHS = {"name": 176, "time": 94, "state": 76}
 HINT = "Click a heading to sort; x excludes the marked rows, c takes them in, and both go on to the next."
 
 
@@ -74,7 +74,7 @@ class TablePage(Box):
         """Show new rows in place; what is marked stays marked."""
         self.bar.draw(snapshot)
         self.table = snapshot.micrographs
-        self.marks = states(self.table, snapshot) if len(self.table) else np.zeros(0, object)
+        self.marks = states(self.table) if len(self.table) else np.zeros(0, object)
         show(self.waits, not len(self.table))
         show(self.body, len(self.table) > 0)
         self._draw()
@@ -93,7 +93,10 @@ class TablePage(Box):
                 cells["state"] = self.marks[places]
             else:
                 what = quantity(name)
-                cells[_heading(name)] = values(part, name) / what.scale
+                numbers = values(part, name) / what.scale
+                unknown = np.isnan(numbers)
+                # The grid writes a dash for None, but NaN in letters.
+                cells[_heading(name)] = np.where(unknown, None, numbers) if unknown.any() else numbers
         return pd.DataFrame(cells, index=pd.Index(places + 1, name="#"))
 
     @guarded
@@ -116,7 +119,7 @@ class TablePage(Box):
             for c in self.columns
         }
         self.grid.column_widths = {
-            h: WIDTHS.get(h) or 26 + 7 * len(h) for h in formats
+            h: WIDTHS.get(h) or 27 + int(6.3 * len(h)) for h in formats
         }  # fmt: skip
         self.grid.paint(self.live.presence.dark, formats)
 
@@ -134,10 +137,8 @@ class TablePage(Box):
         drawn = (self.order, self.table.take(self.order)[["finished", "excluded"]].to_numpy(), self.columns)
         if self._drawn is None or not all(map(np.array_equal, drawn, self._drawn)):
             self._drawn = drawn
-            self._quiet = True
             self.grid.set_count(len(self.order))
-            self._mark(self.marked)
-            self._quiet = False
+            self._remark()
         self._detail()
 
     def _columns(self) -> tuple[str, ...]:
@@ -170,23 +171,26 @@ class TablePage(Box):
         if self._quiet or not len(self.table):
             return
         rows = sorted({r for s in change["new"] for r in range(s["r1"], s["r2"] + 1)})
-        self.marked = self._names(rows)
-        self._detail()
+        if len(rows) >= len(self.order) > 1:
+            # A click on a heading, to sort: the grid marks everything, and x would exclude it.
+            self._remark()
+        else:
+            self.marked = self._names(rows)
+            self._detail()
 
-    def _mark(self, names: list[str]) -> None:
-        """Mark rows by name, wherever they are now."""
-        at = np.flatnonzero(self.table["name"].iloc[self.order].isin(names).to_numpy()) if names else []
-        last = len(self.columns) - 1
+    def _remark(self) -> None:
+        """Mark the rows that are marked by name, wherever they are now."""
+        at = np.flatnonzero(self.table["name"].iloc[self.order].isin(self.marked).to_numpy())
+        last, self._quiet = len(self.columns) - 1, True
         self.grid.selections = [{"r1": int(r), "r2": int(r), "c1": 0, "c2": last} for r in at]
+        self._quiet = False
 
     def _advance(self) -> None:
         shown_names = self.table["name"].iloc[self.order].to_numpy()
         at = np.flatnonzero(np.isin(shown_names, self.marked))
         if len(at) and at[-1] + 1 < len(shown_names):
             self.marked = [str(shown_names[at[-1] + 1])]
-            self._quiet = True
-            self._mark(self.marked)
-            self._quiet = False
+            self._remark()
             self._detail()
 
     @guarded

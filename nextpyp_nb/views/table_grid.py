@@ -24,6 +24,7 @@ class WindowGrid(StreamingDataGrid):
     ) -> None:
         self.window, self.asked = window, asked
         super().__init__(window(0, 0), index_name="#", debounce_delay=30, **more)
+        self._name_columns()
 
     def set_count(self, count: int) -> None:
         """There are so many rows now, or other ones: those in sight are fetched again, nothing else."""
@@ -41,6 +42,7 @@ class WindowGrid(StreamingDataGrid):
     def set_columns(self) -> None:
         """The window has other columns now."""
         self.data = self.window(0, 0)
+        self._name_columns()
 
     def paint(self, dark: bool, formats: dict[str, str | None]) -> None:
         """Give the grid the colours of the theme; it draws on a canvas that knows no CSS."""
@@ -58,8 +60,8 @@ class WindowGrid(StreamingDataGrid):
             "cursor_fill_color": "rgba(60,140,210,0.12)",
         }
         heads = {"text_color": colours["text"], "background_color": colours["header"]}
-        self.header_renderer = TextRenderer(font="600 12px sans-serif", **heads)
-        self.corner_renderer = TextRenderer(font="600 12px sans-serif", **heads)
+        self.header_renderer = TextRenderer(font="500 12px sans-serif", **heads)
+        self.corner_renderer = TextRenderer(font="500 12px sans-serif", **heads)
         index = TextRenderer(text_color=colours["text"], font="12px sans-serif", format=",.0f")
         self.renderers = {"#": index} | {
             heading: TextRenderer(
@@ -71,6 +73,10 @@ class WindowGrid(StreamingDataGrid):
             )
             for heading, form in formats.items()
         }
+
+    def _name_columns(self) -> None:
+        # Without columns, be they empty, the grid fails in the browser at each click and each new row.
+        self._data = self._data | {"data": self._data_object["data"]}
 
     def _place(self, heading: str) -> int:
         return [f["name"] for f in self._data["schema"]["fields"]].index(heading)

@@ -95,6 +95,7 @@ function render({ model, el }) {
   }
 
   function told(content, buffers) {
+    if (content.top) { frame.scrollTop = 0; return redraw(); }
     asked = null;
     if (content.serial !== serial) { items.clear(); serial = content.serial; }
     content.rows.forEach((item, i) => items.set(content.first + i, item));

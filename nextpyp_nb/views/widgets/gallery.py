@@ -23,6 +23,10 @@ class ThumbnailGrid(anywidget.AnyWidget):
         super().__init__(**kwargs)
         self.on_msg(lambda _, content, __: heard(content))
 
+    def to_top(self) -> None:
+        """Show the first tiles."""
+        self.send({"top": True})
+
     def answer(
         self, asked: dict[str, Any], rows: list[dict[str, Any]], pictures: dict[str, bytes], *, serial: int
     ) -> None:

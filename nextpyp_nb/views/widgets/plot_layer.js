@@ -115,20 +115,32 @@ function render({ model, el }) {
     if (card.parentNode !== plot) plot.append(card);
     const right = area.left + content.x * area.width > window.innerWidth / 2;
     card.style.left = `${area.left - frame.left + content.x * area.width + (right ? -262 : 12)}px`;
-    card.style.top = `${area.top - frame.top + (1 - content.y) * area.height + 12}px`;
+    const down = (1 - content.y) * area.height, low = area.top + down > window.innerHeight * 0.55;
+    card.style.top = low ? "auto" : `${area.top - frame.top + down + 12}px`;
+    card.style.bottom = low ? `${frame.bottom - area.top - down + 12}px` : "auto";
     card.hidden = false;
   }
 
   const listeners = { pointerdown: down, pointermove: move, pointerup: up, pointercancel: up, keydown: key };
   for (const [name, listener] of Object.entries(listeners)) document.addEventListener(name, listener);
-  const redraw = () => requestAnimationFrame(drawBoxes);
-  window.addEventListener("resize", redraw);
+  const redraw = () => requestAnimationFrame(() => { drawBoxes(); tellAspect(); });
+  // Plots come and change their size after us.
+  function tellAspect() {
+    const plot = root()?.querySelector(".nb-round"), area = plot && areaOf(plot);
+    if (!area?.height || Math.abs(area.width / area.height - model.get("aspect")) < 0.05) return;
+    model.set("aspect", area.width / area.height);
+    model.save_changes();
+  }
+  const resized = new ResizeObserver(() => setTimeout(redraw, 200));
+  resized.observe(document.documentElement);
+  const soon = [300, 1000, 3000].map((ms) => setTimeout(redraw, ms));
   model.on("change:boxes", drawBoxes);
   model.on("msg:custom", told);
   redraw();
   return () => {
     for (const [name, listener] of Object.entries(listeners)) document.removeEventListener(name, listener);
-    window.removeEventListener("resize", redraw);
+    resized.disconnect();
+    soon.forEach(clearTimeout);
     model.off("change:boxes", drawBoxes);
     model.off("msg:custom", told);
     if (picture) URL.revokeObjectURL(picture);
