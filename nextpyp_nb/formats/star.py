@@ -182,8 +182,8 @@ def write_motion_star(
         ),
     }
     if motion.local is not None:
-        # X before Y; RELION keeps the coefficients in px of the binned frames.
-        coefficients = _minus(np.asarray(motion.local, float)[::-1].reshape(36) / binning)
+        # X before Y, in px of the movie: so does RELION's polishing take them, whatever the binning.
+        coefficients = _minus(np.asarray(motion.local, float)[::-1].reshape(36))
         blocks["local_motion_model"] = pd.DataFrame(
             {"rlnMotionModelCoeffsIdx": np.arange(36), "rlnMotionModelCoeff": coefficients}
         )
@@ -224,4 +224,6 @@ def _local(blocks: Mapping[str, Block], binning: float) -> Any:
     coefficients = np.asarray(blocks["local_motion_model"]["rlnMotionModelCoeff"], np.float64)
     if len(coefficients) != 36:
         raise BadFile(f"a local motion model of {len(coefficients)} coefficients, expected 36")
-    return -coefficients.reshape(2, 6, 3)[::-1] * binning
+    # RELION's motion correction, which lists its patches too, leaves them in px of the binned frames.
+    scale = binning if "local_shift" in blocks else 1.0
+    return -coefficients.reshape(2, 6, 3)[::-1] * scale

@@ -1,7 +1,6 @@
-"""Write what RELION reads: micrographs.star, particles.star, motion metadata, and stacks on request."""
+"""Write what RELION reads: lists of micrographs and particles, motion metadata, and stacks on request."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import read_ctf
+from nextpyp_nb.tracks.export_motion import export_motion
 from nextpyp_nb.tracks.process_movie import Report
 
 _CTF_COLUMNS = ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "fit_resolution")
@@ -50,6 +50,8 @@ def export_plan(
     without = table["defocus_u"].isna()
     columns = ["name", *_CTF_COLUMNS, "ctf_score", *_MOTION_COLUMNS, "particles"]
     rows = table.loc[~without, columns].astype(object).where(table.loc[~without, columns].notna(), None)
+    movies = session.movies.set_index("name")["path"]
+    rows["movie"] = [str(movies.get(name) or "") for name in rows["name"]]
     if rows.empty:
         raise ValueError(f"nothing to export: of {len(table)} micrographs none passes and has a CTF fit")
     rounds = session.rounds
@@ -75,10 +77,11 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     rows = plan["micrographs"]
     classes = _class_assignments(folder, plan["round"])
     micrographs, particles = [], []
+    gains: dict[Any, Path | None] = {}
     for index, row in enumerate(rows):
         report({"stage": f"exporting {row['name']}", "done": index, "total": len(rows)})
         micrographs.append(
-            _export_micrograph(row, Places(folder, row["name"]), out, settings, plan["float16"])
+            _export_micrograph(row, Places(folder, row["name"]), out, settings, plan["float16"], gains)
         )
         if plan["particles"]:
             particles.append(
@@ -87,6 +90,7 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     _write_micrographs(out, micrographs, settings)
     count = _write_particles(out, particles, settings) if plan["particles"] else 0
     _check(out / "micrographs.star", "micrographs", len(rows))
+    _check(out / "corrected_micrographs.star", "micrographs", len(rows))
     if count:
         _check(out / "particles.star", "particles", count)
     return {
@@ -106,7 +110,7 @@ def _make_room(out: Path) -> None:
 
 
 def _export_micrograph(
-    row: dict[str, Any], places: Places, out: Path, settings: Settings, float16: bool
+    row: dict[str, Any], places: Places, out: Path, settings: Settings, float16: bool, gains: dict[Any, Any]
 ) -> dict[str, Any]:
     images = {"path_unweighted": places("average")}
     if places("weighted").is_file():
@@ -121,9 +125,7 @@ def _export_micrograph(
         paths[column] = str(target.relative_to(out))
     if "path" not in paths:
         paths["path"] = paths.pop("path_unweighted")
-    star = out / "motion" / places("motion").name
-    star.parent.mkdir(exist_ok=True)
-    shutil.copyfile(places("motion"), star)
+    star = export_motion(places, places.folder / row["movie"], out, settings, gains)
     motion = {f"motion_{c.split('_')[0]}": row[c] for c in _MOTION_COLUMNS}
     paths |= _export_ctf(row["name"], places, out, pixel_size)
     return paths | {"motion_path": str(star.relative_to(out))} | _ctf_columns(row) | motion
@@ -219,6 +221,9 @@ def _optics(settings: Settings, box: int | None = None) -> pd.DataFrame:
 
 def _write_micrographs(out: Path, rows: list[dict[str, Any]], settings: Settings) -> None:
     table = pd.DataFrame(rows)
+    # As RELION's motion correction leaves them: what was found later belongs to the other list.
+    corrected = micrograph_rows(table.drop(columns=[*_CTF_COLUMNS, "score"]))
+    write_star(out / "corrected_micrographs.star", {"optics": _optics(settings), "micrographs": corrected})
     write_star(out / "micrographs.star", {"optics": _optics(settings), "micrographs": micrograph_rows(table)})
 
 

@@ -99,7 +99,7 @@ def _count_on_device(streams: EventStreams, bounds: Sequence[int], *, device: in
 def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
     scope, frames = settings.microscope, _unpacked(exposure.frames, settings)
     doses = exposure.doses(scope.dose)
-    gain, defects = _gain(settings, frames.shape[1:], exposure.fractions is not None)
+    gain, defects = oriented_gain(settings, frames.shape[1:], exposure.fractions is not None)
     device = payload.get("device")
     known: dict[str, Any] = {
         "gain": None if gain is None else to_device(gain, device),
@@ -164,7 +164,8 @@ def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
     write_jpeg(places("thumb"), thumbnail(sign * to_numpy(shown)))
 
 
-def _gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:
+def oriented_gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:
+    """The factor to multiply frames of ``shape`` with, and the map of the defect file; None without."""
     chosen = settings.gain
     gain = None
     if chosen.reference:
