@@ -252,12 +252,11 @@ def _name(made: Any, words: str, ticks: np.ndarray, labels: list[str] | None = N
     # The browser looks labels up by its own way of writing numbers.
     keys = [str(int(t)) if t == int(t) else repr(float(t)) for t in ticks]
     named = dict(zip(keys, labels, strict=True)) if labels else {}
-    if made.label != words:
-        made.label = words
-    if made.tick_labels != named:
-        made.tick_labels = named
-    if made.tick_values is None or not np.array_equal(made.tick_values, ticks):
-        made.tick_values = np.asarray(ticks, np.float64)
+    with made.hold_sync():
+        if (made.label, made.tick_labels) != (words, named):
+            made.label, made.tick_labels = words, named
+        if made.tick_values is None or not np.array_equal(made.tick_values, ticks):
+            made.tick_values = np.asarray(ticks, np.float64)
 
 
 def _span_words(scene: Scene, first: float, last: float) -> str:

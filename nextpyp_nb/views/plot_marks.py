@@ -44,7 +44,9 @@ class Dots:
     def paint(self, colour: str, size: float) -> None:
         """Change colour and size."""
         for mark in self.marks:
-            mark.colors, mark.stroke_width = [colour], size
+            if (mark.colors, mark.stroke_width) != ([colour], size):
+                with mark.hold_sync():
+                    mark.colors, mark.stroke_width = [colour], size
 
 
 def put(mark: Any, x: Any, y: Any) -> None:

@@ -28,6 +28,8 @@ TABLE = pd.DataFrame(
         ("!fit_resolution<=6", "c"),
         ("particles=20", "b"),
         ("particles==3e2", "c"),
+        ("particles=20..300", "bcd"),
+        ("!particles=20..50", "ac"),
     ],
 )
 def test_conditions(text, expected):
@@ -35,7 +37,8 @@ def test_conditions(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["fit_resolution", "fit_resolution<=six", "a<1 | b<2", "__import__('os')", "a<=1 &", "a<nan"]
+    "text",
+    ["fit_resolution", "fit_resolution<=six", "a<1 | b<2", "__import__('os')", "a<=1 &", "a<nan", "a=1..b"],
 )
 def test_what_is_no_condition_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="expected"):
@@ -50,4 +53,5 @@ def test_an_unknown_column_names_the_known_ones():
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(-1e6, 1e6), st.booleans()), max_size=4))
 def test_text_and_conditions_are_the_same(parts):
     conditions = [Condition(column=column, minimum=value, negate=negate) for column, value, negate in parts]
+    conditions += [Condition(column=c, minimum=v, maximum=v + 1, negate=True) for c, v, _ in parts]
     assert parse_filter(filter_text(conditions)) == conditions

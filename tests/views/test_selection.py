@@ -290,6 +290,20 @@ def test_a_column_of_the_users_appears_by_itself(session, live, pages, many):
     assert "my metric" not in table.window(0, 1).columns
 
 
+def test_columns_are_chosen(live, pages):
+    table = pages[1]
+    table._toggle_columns()
+    ticks = {tick.nb_column: tick for tick in table.chooser.children}
+    assert ticks["defocus_u"].value
+    ticks["ice_ring"].value = True
+    ticks["defocus_u"].value = False
+    columns = list(table.window(0, 1).columns)
+    assert "Ice ring" in columns
+    assert "defocus 1, µm" not in columns
+    assert [f["name"] for f in table.grid._data["schema"]["fields"]][1:-1] == columns
+    assert live.banner.error is None
+
+
 def test_gallery_orders_marks_and_sends_only_what_is_wanted(session, live, pages, many):
     gallery = pages[2]
     session.file("thumb", many[59]["name"]).write_bytes(b"last")
