@@ -18,7 +18,7 @@ EDGE = 0.015
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What all plots of one drawing share; ``over`` is the axis of the series: its values, name, column."""
+    """What all plots of one drawing share; ``over`` is the axis of the series."""
 
     table: pd.DataFrame
     keep: np.ndarray
@@ -28,6 +28,7 @@ class Scene:
     over_label: str
     over_column: str
     over_start: float
+    over_limits: tuple[float, float]
     ticks: tuple[np.ndarray, list[str]]
     columns: tuple[str, ...]
     limits: dict[str, tuple[float | None, float | None]]

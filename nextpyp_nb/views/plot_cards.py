@@ -53,7 +53,7 @@ class Series(Cloud):
         limits = [None if v is None else v / what.scale for v in scene.limits.get(what.column, (None, None))]
         low, high = spread(y, *limits)
         fit(self.scales["y"], low, high)
-        fit(self.scales["x"], *_x_limits(scene.over))
+        fit(self.scales["x"], *scene.over_limits)
         _name(self.axes[0], scene.over_label, *scene.ticks)
         _name(self.axes[1], what.unit or what.label, round_ticks(low, high))
         self.points = np.column_stack([scene.over, y])
@@ -225,17 +225,10 @@ def running_median(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     x, y = x[known][order], y[known][order]
     if len(x) < 8:
         return x[:0], y[:0]
-    window = min(max(len(x) // 40, 5), 151)
+    window = min(max(len(x) // 40, 7), 151)
     smooth = pd.Series(y).rolling(window, center=True, min_periods=3).median().to_numpy()
     every = max(1, len(x) // MEDIAN_POINTS)
     return x[::every], smooth[::every]
-
-
-def _x_limits(over: np.ndarray) -> tuple[float, float]:
-    """From the first to a little beyond the last, so that the axis moves seldom."""
-    last = float(over.max()) if len(over) else 1.0
-    step = 2.0 ** np.floor(np.log2(max(last, 1.0))) / 32
-    return -0.01 * last, float(np.ceil(last / step + 0.5) * step)
 
 
 def _round_up(value: float) -> float:

@@ -21,7 +21,7 @@ from nextpyp_nb.views.widgets.plot_layer import PlotLayer
 
 SERIES = ("fit_resolution", "defocus", "total_motion", "particles", "early_motion", "ice_thickness")
 CARD = ("fit_resolution", "defocus", "astigmatism", "total_motion", "particles")
-STEPS = (60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
+STEPS = (10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
 HINT = "Drag in any plot: it selects in all, in the Table and the Gallery. A click opens."
 
 
@@ -98,7 +98,7 @@ class PlotsPage(Box):
             Polar("astigmatism"),
             Pair(
                 "target", "acquired_defocus", "defocus", title="Defocus against target",
-                missing="no target is recorded with the movies",
+                missing="not recorded",
             ),
         ]  # fmt: skip
 
@@ -124,14 +124,16 @@ class PlotsPage(Box):
             start = float(np.nanmin(taken))
             label = "acquisition time" if "acquired_time" in table else "time finished"
             over, column = taken - start, TIME
-            ticks = time_ticks(start, float(np.nanmax(over)))
+            limits = growing_limits(float(np.nanmax(over)), least=60.0)
+            ticks = time_ticks(start, limits[1])
         else:
             start, label, column = 0.0, "order of arrival", "id"
             over = table["id"].to_numpy(np.float64) if "id" in table else np.arange(1.0, len(table) + 1)
-            ticks = order_ticks(float(over.max()))
+            limits = growing_limits(float(over.max()), least=5.0)
+            ticks = order_ticks(limits[1])
         return Scene(
             table=table, keep=self.selection.holds(table), groups=groups, group_names=names, over=over,
-            over_label=label, over_column=column, over_start=start, ticks=ticks,
+            over_label=label, over_column=column, over_start=start, over_limits=limits, ticks=ticks,
             columns=tuple(c for c in measured(table)), limits=alarm_limits(table),
             dark=self.live.presence.dark,
             aspect=self.layer.aspect,
@@ -206,6 +208,13 @@ def alarm_limits(table: pd.DataFrame) -> dict[str, tuple[float | None, float | N
     return limits
 
 
+def growing_limits(last: float, *, least: float) -> tuple[float, float]:
+    """From the first to a little beyond the last, so that the axis moves seldom."""
+    last = max(last, least)
+    step = 2.0 ** np.floor(np.log2(last)) / 32
+    return -0.01 * last, float(np.ceil(last / step + 0.5) * step)
+
+
 def time_ticks(start: float, length: float) -> tuple[np.ndarray, list[str]]:
     """Places (seconds after ``start``) and names of four to eight round local times."""
     step = next((s for s in STEPS if length / s <= 6), STEPS[-1])
@@ -214,7 +223,9 @@ def time_ticks(start: float, length: float) -> tuple[np.ndarray, list[str]]:
     first = np.ceil((start + shift) / step) * step - shift
     at = np.arange(first, start + length + 1, step)
     moments = [datetime.fromtimestamp(t) for t in at]
-    form = "%H:%M" if step < 43200 else "%d %b" if step >= 86400 else "%d %b %H:%M"
+    form = (
+        "%H:%M:%S" if step < 60 else "%H:%M" if step < 43200 else "%d %b" if step >= 86400 else "%d %b %H:%M"
+    )
     names = [m.strftime("%d %b" if step < 43200 and m.hour == m.minute == 0 else form) for m in moments]
     return np.round(at - start, 3), names
 

@@ -95,7 +95,6 @@ class TablePage(Box):
                 what = quantity(name)
                 numbers = values(part, name) / what.scale
                 unknown = np.isnan(numbers)
-                # The grid writes a dash for None, but NaN in letters.
                 cells[_heading(name)] = np.where(unknown, None, numbers) if unknown.any() else numbers
         return pd.DataFrame(cells, index=pd.Index(places + 1, name="#"))
 

@@ -94,6 +94,10 @@ class WindowGrid(StreamingDataGrid):
             where = {k: int(content[k]) for k in ("r1", "r2", "c1", "c2")}
             rows = self.window(max(where["r1"], 0), where["r2"] + 1)
             value, buffers = self._serialize_helper(rows.iloc[:, where["c1"] : where["c2"] + 1].copy())
+            for column in value["data"].values():
+                if isinstance(column, dict) and column["type"] == "raw":
+                    # What is unknown gets the renderers' dash instead of the letters NaN.
+                    column["value"] = [None if v == "$NaN$" else v for v in column["value"]]
             self.send({"event_type": "data-reply", "value": value} | where, buffers)
         elif kind == "unique-values-request":
             column = content.get("column")

@@ -57,7 +57,7 @@ def test_counts_rise_and_the_newest_micrograph_is_drawn(open_page):
     )
     assert re.search(r"\d+ particles", page.locator(".nb-pick-count").inner_text())
     page.locator(".nb-tab-table").first.click()
-    wait(lambda: "micrographs" in page.locator(".nb-table-count").inner_text(), 10, "no table")
+    wait(lambda: "micrographs" in page.locator(".nb-table .nb-selected-count").inner_text(), 10, "no table")
 
 
 def test_stop_start_clear_and_restart_do_what_they_say(open_page):

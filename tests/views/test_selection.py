@@ -270,13 +270,18 @@ def test_headings_sort_and_unknown_values_come_last(session, live, pages, many):
     assert table.grid._transforms == []
 
 
-def test_rows_in_sight_are_what_is_sent(pages):
+def test_rows_in_sight_are_what_is_sent(session, live, pages, many):
     grid, sent = pages[1].grid, []
     grid.send = lambda content, buffers=None: sent.append(content)
     grid._handle_custom_msg({"type": "data-request", "r1": 2, "r2": 4, "c1": 0, "c2": 3}, None)
     (reply,) = sent
     assert reply["event_type"] == "data-reply"
     assert reply["value"]["data"]["name"] == pages[1].window(2, 5)["name"].tolist()
+    many[57]["fit_resolution"] = None
+    session.put(*many)
+    live.refresh()
+    grid._handle_custom_msg({"type": "data-request", "r1": 2, "r2": 3, "c1": 2, "c2": 2}, None)
+    assert sent[-1]["value"]["data"]["CTF fit, Å"]["value"] == [None, pytest.approx(5.8)]
 
 
 def test_a_column_of_the_users_appears_by_itself(session, live, pages, many):
@@ -343,4 +348,4 @@ def test_pages_wait_without_data_and_say_what_is_not_recorded(session, live, mic
     live.refresh()
     assert live.banner.error is None
     assert "not measured" in pages[0].plots["series-0"].title.value
-    assert "no target" in pages[0].plots["target"].title.value
+    assert "not recorded" in pages[0].plots["target"].title.value
