@@ -13,6 +13,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_session(add("session", parents=[common], help="whole sessions over simulated movies"))
     _add_motion(add("motion", parents=[common], help="motion correction against the truth"))
     _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
+    _add_picking(add("picking", parents=[common], help="particle picking against the truth"))
     _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
 
 
@@ -58,6 +59,19 @@ def _ctf(options: argparse.Namespace) -> int:
     from nextpyp_nb.bench.ctf import bench_ctf
 
     return bench_ctf(spectra=options.spectra, side=options.side, seed=options.seed, out=options.json)
+
+
+def _add_picking(picking: argparse.ArgumentParser) -> None:
+    families = ("s1", "crowded", "contrasts", "diameters")
+    picking.add_argument("--sets", nargs="+", choices=families, default=[], help="default: all")
+    picking.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    picking.set_defaults(command=_picking)
+
+
+def _picking(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.picking import bench_picking
+
+    return bench_picking(sets=options.sets, seeds=options.seeds, against=options.against, out=options.json)
 
 
 def _add_class2d(class2d: argparse.ArgumentParser) -> None:
