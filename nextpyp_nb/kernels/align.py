@@ -25,6 +25,8 @@ COARSE_ROUNDS = 2
 NOISE_PX = 0.1
 EXPECTED_FRAMES = 4
 ROUGHNESS = (1e-1, 1e9, 60)
+WALKS = (0.0, *np.geomspace(1e-2, 1e4, 13))
+WALK_EVIDENCE = 8.0
 
 
 def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatArray:
@@ -157,33 +159,49 @@ def peak_position(image: FloatArray) -> FloatArray:
 
 
 def smooth_trajectory(shifts: FloatArray) -> FloatArray:
-    """Cubic smoothing spline in the square root of time, as smooth as the data ask for: (frame, 2) px.
+    """Trajectory as smooth as the data ask for: (frame, 2) px.
 
-    The specimen moves fast at first and slowly later, so the root spreads the change evenly. The spline is
-    a random acceleration seen through noise; their ratio is the likeliest one (Wahba 1985, REML), with the
-    usual noise counted as a few more frames so that a jump in a short movie is not taken for noise.
+    The specimen moves fast at first and slowly later: a cubic smoothing spline in the square root of time,
+    which is a random acceleration seen through noise. Where the evidence is clear it also jumps from frame
+    to frame, a random walk. The strengths of both against the noise are the likeliest ones (Wahba 1985, REML), with the usual noise
+    counted as a few more frames so that a jump in a short movie is not taken for noise.
     """
     n = len(shifts)
     if n < 4:
         return shifts
-    modes, strength = _spline_modes(n)
-    amplitude = modes.T @ shifts
     ratio = np.geomspace(*ROUGHNESS)[:, None]
-    variance = 1 + ratio * strength
     expected = EXPECTED_FRAMES * NOISE_PX**2
-    scatter = (1 / variance) @ np.sum(amplitude**2, axis=1) + expected
-    cost = (amplitude.size + EXPECTED_FRAMES) * np.log(scatter) + 2 * np.log(variance).sum(axis=1)
-    noise = amplitude / variance[np.argmin(cost)][:, None]
-    return np.asarray(shifts - modes @ noise)
+    least, best = np.inf, shifts
+    for seen, back, strength, volume in _priors(n):
+        amplitude = seen @ shifts
+        variance = 1 + ratio * strength
+        scatter = (1 / variance) @ np.sum(amplitude**2, axis=1) + expected
+        cost = (amplitude.size + EXPECTED_FRAMES) * np.log(scatter) + 2 * np.log(variance).sum(axis=1)
+        cost += 2 * volume + (WALK_EVIDENCE if volume > 0 else 0)
+        likeliest = np.argmin(cost)
+        if cost[likeliest] < least:
+            least = cost[likeliest]
+            best = shifts - back @ (amplitude / variance[likeliest][:, None])
+    return np.asarray(best)
 
 
 @lru_cache(maxsize=8)
-def _spline_modes(n: int) -> tuple[FloatArray, FloatArray]:
-    """Orthogonal shapes (n, n - 2) without the straight line, and the prior variance of each."""
-    time = np.sqrt(np.arange(n) / (n - 1))
+def _priors(n: int) -> list[tuple[FloatArray, FloatArray, FloatArray, float]]:
+    """For each strength of the walk: shapes without the straight line as seen (n - 2, n) and as noise
+    (n, n - 2), the variance the spline gives each, and the log determinant of noise and walk.
+    """
+    frames = np.arange(n)
+    time = np.sqrt(frames / (n - 1))
     early, late = np.minimum.outer(time, time), np.maximum.outer(time, time)
-    prior = early**2 * (late / 2 - early / 6)
+    spline = early**2 * (late / 2 - early / 6)
+    walk = np.minimum.outer(frames, frames)
     line = np.stack([np.ones(n), time], axis=1)
     bent = np.linalg.qr(line, mode="complete")[0][:, 2:]
-    strength, turn = np.linalg.eigh(bent.T @ prior @ bent)
-    return bent @ turn, np.maximum(strength, 0)
+    priors = []
+    for jumps in WALKS:
+        root = np.linalg.cholesky(bent.T @ (np.eye(n) + jumps * walk) @ bent)
+        whiten = np.linalg.solve(root, bent.T)
+        strength, turn = np.linalg.eigh(whiten @ spline @ whiten.T)
+        seen = turn.T @ whiten
+        priors.append((seen, seen.T, np.maximum(strength, 0), 2 * np.log(np.diag(root)).sum()))
+    return priors

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -55,11 +54,13 @@ def _weighted_sums(
     xp, shape = array_module(first), first.shape
     sums = xp.zeros((len(weights), *shape), np.float32)
     if on_gpu(first):
-        everyone = chain([first], frames)
-        for begin in range(0, len(shifts), _gpu_motion.TOGETHER):
-            chosen = slice(begin, begin + _gpu_motion.TOGETHER)
-            block = xp.stack(list(islice(everyone, _gpu_motion.TOGETHER)))
-            _gpu_motion.add_moved(sums, block, weights, shifts, local, chosen, _tap_table(), xp=xp)
+        block = xp.empty((_gpu_motion.TOGETHER, *shape), np.float32)
+        for begin in range(0, len(shifts), len(block)):
+            chosen = range(begin, min(begin + len(block), len(shifts)))
+            for place, number in enumerate(chosen):
+                block[place] = first if number == 0 else next(frames)
+            some = block[: len(chosen)], weights, shifts, local, slice(begin, begin + len(block))
+            _gpu_motion.add_moved(sums, *some, _tap_table(), xp=xp)
         return sums
     steps, together = -(-shape[1] // GRID), _cpu_motion.TOGETHER
     stack = np.zeros((together, shape[0], steps * GRID), np.float32)

@@ -293,6 +293,15 @@ def test_smoothing_follows_any_law_and_removes_noise(law, n):
     assert rms(smooth, truth) < rms(noisy, truth) * (1.1 if law == "late jump" else 0.95)
 
 
+@pytest.mark.parametrize("n", [16, 40])
+def test_smoothing_keeps_a_random_walk(n):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        truth = np.cumsum(rng.normal(0, 1.5, (n, 2)), axis=0)
+        noisy = truth + rng.normal(0, 0.1, truth.shape)
+        assert rms(smooth_trajectory(noisy), truth) < 1.1 * rms(noisy, truth)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_smoothing_leaves_a_line_and_short_movies(n):
     line = np.sqrt(np.arange(n))[:, None] * np.array([2.0, -1.0])
