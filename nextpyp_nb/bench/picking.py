@@ -140,14 +140,14 @@ def _measure(name: str, wanted: PickingSet, seed: int, against: str | None) -> I
             if against:
                 write_mrc(folder / f"m{index}.mrc", image, pixel_size=pixel)
         if against:
-            cost = _relion(folder, wanted, drawn[0][2].column.pixel_size)
+            seconds = _relion(folder, wanted, drawn[0][2].column.pixel_size)
             for index, kind, exposure in drawn:
                 star = folder / "out" / f"m{index}_log.star"
                 centres, scores = (
                     read_picks(star, f"m{index}") if star.exists() else (np.zeros((0, 2)), np.zeros(0))
                 )
                 known = {"set": name, "seed": seed, "kind": kind, "program": RELION}
-                yield known | judged(exposure.truth(""), centres, scores) | {"cpu_s": cost / len(drawn)}
+                yield known | judged(exposure.truth(""), centres, scores) | {"cpu_s": seconds / len(drawn)}
 
 
 def _relion(folder: Path, wanted: PickingSet, pixel: float) -> float:
