@@ -12,10 +12,23 @@ class ParticleDetection(Section):
         None, "Particle radius", "Needed to pick; leave empty to look at movies without picking.",
         unit="Å", alias="detect_rad", ge=10, le=2000,
     )  # fmt: skip
-    method: Literal["none", "auto", "all", "import", "plug-in"] = setting(
+    method: Literal["none", "auto", "all", "template", "import", "plug-in"] = setting(
         "auto", "Method",
-        "auto: the significant ones; all: every candidate; import: from a file; plug-in: by another program.",
+        "auto: the significant ones; all: every candidate; template: what looks like class averages; "
+        "import: from a file; plug-in: by another program.",
         alias="detect_method",
+    )  # fmt: skip
+    templates: str | None = setting(
+        None, "Templates", "Stack of class averages (.mrcs, .mrc), protein bright, for method template.",
+        path="file", advanced=True,
+    )  # fmt: skip
+    template_pixel_size: float | None = setting(
+        None, "Pixel size of templates", "From the header of the stack when empty.",
+        unit="Å", gt=0, le=100, advanced=True,
+    )  # fmt: skip
+    template_low_pass: float = setting(
+        20.0, "Low-pass of templates", "Finer detail is left out, lest noise be picked for looking like it.",
+        unit="Å", ge=15, le=100, advanced=True,
     )  # fmt: skip
     source: str | None = setting(
         None, "Import from", "STAR, box or CSV of all micrographs, or a folder with one for each.",

@@ -1,5 +1,6 @@
 """Particles of one micrograph: all candidates are stored, and which of them are taken."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nextpyp_nb.formats.mrc import read_mrc
 from nextpyp_nb.formats.picks import read_picks
 from nextpyp_nb.kernels.backend import to_device
 from nextpyp_nb.kernels.picking import above_threshold, find_candidates
+from nextpyp_nb.kernels.template_picking import TemplateBank, find_by_template, template_bank
 from nextpyp_nb.records import Ctf, Picks
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places
@@ -88,7 +90,38 @@ def _found(
     if places("weighted").is_file():
         weighted, _ = read_mrc(image)
         average = to_device(np.asarray(weighted, np.float32), device)
+    if chosen.method == "template":
+        return find_by_template(
+            average, _bank(settings, pixel_size), pixel_size=pixel_size, ctf=ctf, distance=chosen.distance,
+            ignore_contamination=chosen.ignore_contamination,
+        )  # fmt: skip
     return find_candidates(
         average, pixel_size=pixel_size, radius=chosen.radius, ctf=ctf, distance=chosen.distance,
         ignore_contamination=chosen.ignore_contamination,
+    )  # fmt: skip
+
+
+def _bank(settings: Settings, pixel_size: float) -> TemplateBank:
+    chosen = settings.picking
+    assert chosen.radius is not None
+    path = Path(chosen.templates or "")
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no templates at {path}: give a stack of class averages")
+    return _bank_of(
+        path, path.stat().st_mtime_ns, chosen.template_pixel_size, pixel_size, chosen.radius,
+        chosen.template_low_pass,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def _bank_of(
+    path: Path, _changed: int, given: float | None, pixel_size: float, radius: float, low_pass: float
+) -> TemplateBank:
+    """The templates of one file; ``_changed`` makes a new file of the same name count as another."""
+    templates, own = read_mrc(path, stack=True)
+    if given is None and not own > 0:
+        raise ValueError(f"{path.name} does not say its pixel size: set picking.template_pixel_size (Å)")
+    return template_bank(
+        np.asarray(templates, np.float32), template_pixel_size=given or own, pixel_size=pixel_size,
+        radius=radius, template_low_pass=low_pass,
     )  # fmt: skip

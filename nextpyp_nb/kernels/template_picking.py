@@ -1,0 +1,197 @@
+"""Find particles by their looks: rotated 2D class averages, compared through a few common components."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+
+from nextpyp_nb.kernels.backend import array_module, fft_module
+from nextpyp_nb.kernels.ctf import ctf_image
+from nextpyp_nb.kernels.fourier import phase_ramps, radial_frequency
+from nextpyp_nb.kernels.junk import junk_mask
+from nextpyp_nb.kernels.matched_filter import block_mean, clip_outliers, gaussian_average, noise_spectrum
+from nextpyp_nb.kernels.picking import _RIVALRY, _check, _maxima, _thin, _threshold
+from nextpyp_nb.records import Ctf, FloatArray, Picks
+
+_COMPONENTS = 30
+_PIXELS_AT_ONCE = 1 << 12
+# So much higher than five sizes do hundreds of rotated templates score in noise.
+_MORE_TRIALS = 1.2
+# The best of a particle's area of noise is well above 3 already.
+_LEAST = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateBank:
+    """Rotated templates as ``weights`` (templates, k) of orthonormal ``components`` (k, box, box)."""
+
+    components: FloatArray
+    weights: FloatArray
+    pixel_size: float
+    radius: float
+
+
+def template_bank(
+    templates: FloatArray,
+    *,
+    template_pixel_size: float,
+    pixel_size: float,
+    radius: float,
+    template_low_pass: float = 20.0,
+) -> TemplateBank:
+    """``templates`` (n, box, box), low-passed and rotated, as components for micrographs of ``pixel_size``.
+
+    Averages have protein bright and are corrected for the CTF; blank ones are left out. Lengths in Å. The 30
+    components are the first singular vectors of all rotated templates (compare Sigworth 2004).
+    """
+    templates = np.asarray(templates, np.float32)
+    if templates.ndim != 3 or not template_pixel_size > 0 or not template_low_pass > 0:
+        raise ValueError(
+            f"expected templates (n, box, box) with a pixel size and a low-pass in Å, got the shape "
+            f"{templates.shape}, {template_pixel_size:g} Å and {template_low_pass:g} Å"
+        )
+    templates = templates[templates.std(axis=(1, 2)) > 0]
+    if len(templates) == 0:
+        raise ValueError("every template is blank: give a stack of class averages")
+    coarse_pixel = pixel_size * max(1, int(_fineness(radius, template_low_pass) / pixel_size))
+    smooth = _low_passed(templates, template_pixel_size, template_low_pass, radius)
+    rotated = _rotated(smooth, coarse_pixel / template_pixel_size, 1.4 * radius / coarse_pixel,
+                       math.ceil(2.0 * math.pi * radius / template_low_pass))  # fmt: skip
+    flat = rotated.reshape(len(rotated), -1)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    power, vectors = np.linalg.eigh(flat @ flat.T)
+    kept = (np.arange(len(power)) >= len(power) - _COMPONENTS) & (power > 1e-5 * power[-1])
+    weights = vectors[:, kept] * np.sqrt(power[kept])
+    components = (vectors[:, kept].T @ flat) / np.sqrt(power[kept])[:, None]
+    return TemplateBank(
+        components=components.reshape(-1, *rotated.shape[1:]).astype(np.float32),
+        weights=weights.astype(np.float32), pixel_size=coarse_pixel, radius=radius,
+    )  # fmt: skip
+
+
+def find_by_template(
+    average: Any,
+    bank: TemplateBank,
+    *,
+    pixel_size: float,
+    ctf: Ctf | None = None,
+    distance: float | None = None,
+    ignore_contamination: bool = False,
+) -> Picks:
+    """Every place of ``average`` (y, x; particles dark) where a template scores above 0, best first.
+
+    Scores are matched-filter SNR in deviations of the noise, the best over templates and rotations; templates
+    are multiplied by the CTF and all is whitened. Lengths in Å. The threshold is that of `find_candidates`.
+    """
+    _check(average, pixel_size, bank.radius, "auto")
+    xp = array_module(average)
+    factor = max(1, round(bank.pixel_size / pixel_size))
+    if not math.isclose(factor * pixel_size, bank.pixel_size, rel_tol=1e-3):
+        raise ValueError(
+            f"templates for {bank.pixel_size:g} Å a pixel do not fit a micrograph of {pixel_size:g} Å"
+        )
+    coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
+    if not float(coarse.std()) > 0:
+        raise ValueError("the micrograph is blank or holds values that are not numbers: look at the movie")
+    clean = xp.ones(coarse.shape, bool)
+    if not ignore_contamination:
+        clean = ~junk_mask(-coarse, pixel_size=bank.pixel_size, radius=bank.radius)
+    flat = (coarse - gaussian_average(coarse, clean, 3.0 * bank.radius / bank.pixel_size)) * clean
+    best, worst = _extremes(*_responses(flat, clean, bank, ctf))
+    apart = (1.4 * bank.radius if distance is None else distance) / bank.pixel_size
+    centres, scores = _thin(*_maxima(best, clean), apart)
+    decoys, decoy_scores = _thin(*_maxima(-worst, clean), apart)
+    rivalry = _RIVALRY * bank.radius / bank.pixel_size
+    threshold = _MORE_TRIALS * _threshold(
+        centres, scores / _MORE_TRIALS, decoys, decoy_scores / _MORE_TRIALS, rivalry
+    )
+    return Picks(
+        centres=((centres + 0.5) * factor - 0.5).astype(np.float32),
+        scores=scores.astype(np.float32),
+        radius=bank.radius,
+        pixel_size=pixel_size,
+        threshold=max(threshold, _LEAST),
+        junk_fraction=1.0 - float(clean.mean()),
+    )
+
+
+def _fineness(radius: float, low_pass: float) -> float:
+    return min(radius / 10.0, low_pass / 3.0)
+
+
+def _low_passed(templates: FloatArray, pixel_size: float, low_pass: float, radius: float) -> FloatArray:
+    """Templates without detail finer than ``low_pass`` and without what lies around the particle."""
+    box = templates.shape[-2:]
+    y, x = (np.arange(n) - n // 2 for n in box)
+    far = np.hypot(y[:, None], x[None, :]) * pixel_size
+    mask = np.clip((1.25 * radius + low_pass - far) / low_pass, 0.0, 1.0)
+    mask = 0.5 - 0.5 * np.cos(math.pi * mask)
+    outside = far > min(1.25 * radius, 0.9 * far[0].min())
+    level = templates[:, outside].mean(axis=1)[:, None, None]
+    frequency = radial_frequency(box, pixel_size)
+    keep = np.exp(-math.log(2.0) * (frequency * low_pass) ** 4)
+    smooth = scipy.fft.irfft2(scipy.fft.rfft2((templates - level) * mask) * keep, s=box)
+    return np.asarray(smooth, np.float32)
+
+
+def _rotated(templates: FloatArray, scale: float, reach: float, turns: int) -> FloatArray:
+    """Every template turned ``turns`` times on a grid ``scale`` px apart, (n * turns, box, box)."""
+    middle = math.ceil(reach) + 1
+    box = 2 * middle + 1
+    rotated = np.empty((len(templates), turns, box, box), np.float32)
+    centre = np.array([n // 2 for n in templates.shape[-2:]])
+    for turn in range(turns):
+        angle = 2.0 * math.pi * turn / turns
+        cos, sin = math.cos(angle), math.sin(angle)
+        matrix = scale * np.array([[cos, -sin], [sin, cos]])
+        for number, template in enumerate(templates):
+            rotated[number, turn] = scipy.ndimage.affine_transform(
+                template, matrix, centre - matrix @ (middle, middle), (box, box), order=3
+            )
+    return rotated.reshape(-1, box, box)
+
+
+def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tuple[Any, Any]:
+    """Filtered maps of the components (k, y, x), and weights (templates, k) that make them scores."""
+    xp, fft = array_module(flat), fft_module(flat)
+    ny, nx = flat.shape
+    box = bank.components.shape[-1]
+    shape = (fft.next_fast_len(ny + box, True), fft.next_fast_len(nx + box, True))
+    frequency = xp.asarray(radial_frequency(shape, bank.pixel_size))
+    noise = noise_spectrum(flat, clean, pixel_size=bank.pixel_size, diameter=2.0 * bank.radius)
+    power = xp.interp(frequency, *(xp.asarray(n, np.float32) for n in noise)).astype(np.float32)
+    # Below one cycle in a few diameters lies the background, not the particle.
+    white = (1.0 - xp.exp(-((2.5 * bank.radius * frequency) ** 2))) / xp.sqrt(power)
+    if ctf is not None:
+        white = white * ctf_image(ctf, shape=shape, pixel_size=bank.pixel_size, xp=xp)
+    ramps = [xp.asarray(ramp) for ramp in phase_ramps(shape, (box // 2, box // 2))]
+    transform = fft.rfft2(flat, s=shape) / xp.sqrt(power)
+    transform = transform * white * (ramps[0] * ramps[1])
+    count = len(bank.components)
+    maps = xp.empty((count, ny, nx), np.float32)
+    twice = xp.full(shape[1] // 2 + 1, math.sqrt(2.0), np.float32)
+    twice[0] = 1.0
+    filters = xp.empty((count, shape[0] * (shape[1] // 2 + 1)), np.complex64)
+    for number, component in enumerate(xp.asarray(bank.components)):
+        filtered = fft.rfft2(component, s=shape)
+        maps[number] = fft.irfft2(transform * filtered.conj(), s=shape)[:ny, :nx]
+        filters[number] = (filtered * white * twice).ravel()
+    overlap = (filters @ filters.conj().T).real / (shape[0] * shape[1])
+    weights = xp.asarray(bank.weights)
+    norm = xp.sqrt(((weights @ overlap) * weights).sum(axis=1, keepdims=True))
+    return maps, weights / norm
+
+
+def _extremes(maps: Any, weights: Any) -> tuple[Any, Any]:
+    """Highest and lowest score over all templates, (y, x) each."""
+    xp = array_module(maps)
+    flat = maps.reshape(len(maps), -1)
+    best, worst = xp.empty(flat.shape[1], np.float32), xp.empty(flat.shape[1], np.float32)
+    for start in range(0, flat.shape[1], _PIXELS_AT_ONCE):
+        part = slice(start, start + _PIXELS_AT_ONCE)
+        scores = weights @ flat[:, part]
+        best[part], worst[part] = scores.max(axis=0), scores.min(axis=0)
+    return best.reshape(maps.shape[1:]), worst.reshape(maps.shape[1:])
