@@ -22,15 +22,16 @@ Decoder = Callable[[eer.EventStreams, Sequence[int]], tuple[Any, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """A movie as it was read: ``frames`` (f, y, x), y up; for EER how they were made of raw frames."""
+    """Frames ``first`` on of a movie (f, y, x), y up; ``fractions`` are all of an EER's."""
 
     frames: NDArray[Any]
     n_stored: int
     fractions: Fractions | None = None
     corrupt: int = 0
+    first: int = 0
 
     def doses(self, exposure: float) -> NDArray[np.float64]:
-        """Dose of each frame, e⁻/Å², of an ``exposure`` of so much over all that the file holds."""
+        """Dose of each frame of the file, e⁻/Å², of an ``exposure`` of so much over all of it."""
         fractions = self.fractions or equal_fractions(self.n_stored, 1)
         return frame_doses(fractions, self.n_stored, exposure)
 
@@ -64,23 +65,31 @@ def read_frames(
 def read_exposure(
     path: str | os.PathLike[str],
     *,
+    first: int = 0,
+    last: int = -1,
     threads: int = 1,
     fractions: Fractions | None = None,
     eer_reduce: int = 1,
     decoder: Decoder | None = None,
 ) -> Exposure:
-    """Read all frames of a movie; those of an EER are the ``fractions``, by default of 40 raw frames.
+    """Read frames first..last of a movie; those of an EER are ``fractions``, by default of 40 raw frames.
 
+    The others are neither decoded nor held. A file of one image is read whole, whatever the range.
     A ``decoder`` makes them elsewhere (on a GPU) of the coded streams, and counts corrupt raw frames.
     """
     movie = check_movie(path)
     try:
         if not holds_events(path):
-            frames = _read_span(path, 0, movie.n_frames, threads)
-            return Exposure(frames=frames, n_stored=movie.n_frames)
+            start, stop = (0, 1) if movie.n_frames == 1 else _span(first, last, movie.n_frames)
+            frames = _read_span(path, start, stop, threads)
+            return Exposure(frames=frames, n_stored=movie.n_frames, first=start)
         groups = fractions or equal_fractions(movie.n_frames, 40)
-        frames, dropped = _read_events(path, groups.bounds, eer_reduce, threads, decoder)
-        return Exposure(frames=frames, n_stored=movie.n_frames, fractions=groups, corrupt=dropped)
+        start, stop = _span(first, last, len(groups))
+        bounds = groups.bounds[start : stop + 1]
+        frames, dropped = _read_events(path, bounds, eer_reduce, threads, decoder)
+        return Exposure(
+            frames=frames, n_stored=movie.n_frames, fractions=groups, corrupt=dropped, first=start
+        )
     except MemoryError:
         raise _too_large(movie) from None
 

@@ -28,6 +28,7 @@ from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.gain_stage import gain_operation, watch_gain
 
+NOT_OF_MOTION = ("first_frame", "last_frame", "half_precision")
 EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
 
@@ -35,7 +36,7 @@ def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[
     """Read, gain, align and sum one movie; averages, motion and previews lie in ``places`` afterwards."""
     scope = settings.microscope
     exposure = _read(path, settings, payload)
-    if not _is_micrograph(exposure.frames, settings):
+    if not _is_micrograph(exposure, settings):
         watch_gain(
             _unpacked(exposure.frames, settings), places.folder, places.name, settings,
             events=exposure.fractions is not None,
@@ -46,7 +47,7 @@ def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[
     write_motion_star(
         places("motion"), motion, movie_name=path.name,
         gain_name=settings.gain.reference or None, binning=settings.raw_data.binning,
-        voltage=scope.voltage, initial_dose=scope.initial_dose,
+        voltage=scope.voltage, initial_dose=scope.initial_dose, first_frame=exposure.first + 1,
         eer_frames=exposure.fractions.constant if exposure.fractions else None,
         eer_upsampling=settings.motion.eer_reduce,
     )  # fmt: skip
@@ -61,7 +62,7 @@ def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[
     )
     average = to_numpy(corrected.average)
     return {
-        "n_frames": len(exposure.frames),
+        "n_frames": len(exposure.doses(scope.dose)),
         "corrupt_frames": exposure.corrupt,
         "height": average.shape[0],
         "width": average.shape[1],
@@ -84,8 +85,9 @@ def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
     device = payload.get("device")
     decoder = None if device is None else partial(_count_on_device, device=device)
     return read_exposure(
-        path, threads=threads, fractions=fractions, eer_reduce=align.eer_reduce, decoder=decoder
-    )
+        path, first=align.first_frame, last=align.last_frame, threads=threads,
+        fractions=fractions, eer_reduce=align.eer_reduce, decoder=decoder,
+    )  # fmt: skip
 
 
 def _count_on_device(streams: EventStreams, bounds: Sequence[int], *, device: int) -> tuple[Any, int]:
@@ -99,6 +101,8 @@ def _count_on_device(streams: EventStreams, bounds: Sequence[int], *, device: in
 def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
     scope, frames = settings.microscope, _unpacked(exposure.frames, settings)
     doses = exposure.doses(scope.dose)
+    before, doses = np.split(doses, [exposure.first])
+    doses = doses[: len(frames)]
     gain, defects = oriented_gain(settings, frames.shape[1:], exposure.fractions is not None)
     device = payload.get("device")
     known: dict[str, Any] = {
@@ -107,16 +111,16 @@ def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) 
         "pixel_size": scope.pixel_size,
         "binning": settings.raw_data.binning,
     }
-    if _is_micrograph(frames, settings):
+    if _is_micrograph(exposure, settings):
         return take_micrograph(to_device(frames[0], device), dose_per_frame=float(doses[0]), **known)
-    options = settings.motion.model_dump(exclude={*EER_OPTIONS, "half_precision"})
+    options = settings.motion.model_dump(exclude={*NOT_OF_MOTION, *EER_OPTIONS})
     if len(frames) == 1:
         options["method"] = "none"
     return correct_motion(
         to_device(frames, device),
         voltage=scope.voltage,
         dose_per_frame=doses,
-        initial_dose=scope.initial_dose,
+        initial_dose=scope.initial_dose + float(before.sum()),
         hot_pixels=settings.gain.hot_pixels,
         **known,
         **options,
@@ -137,14 +141,14 @@ def _gain_shape(path: Path, mtime_ns: int) -> tuple[int, int]:
     return gain_shape(path)
 
 
-def _is_micrograph(frames: Any, settings: Settings) -> bool:
+def _is_micrograph(exposure: Exposure, settings: Settings) -> bool:
     """Whether the values are those of an image summed elsewhere, and not the counts of a movie."""
-    if settings.raw_data.no_frames and len(frames) != 1:
+    if settings.raw_data.no_frames and exposure.n_stored != 1:
         raise ValueError(
-            f"the file holds {len(frames)} frames, expected one image: switch off Settings, Raw data, "
+            f"the file holds {exposure.n_stored} frames, expected one image: switch off Settings, Raw data, "
             "Micrographs without frames"
         )
-    return settings.raw_data.no_frames or (len(frames) == 1 and frames.dtype.kind == "f")
+    return settings.raw_data.no_frames or (exposure.n_stored == 1 and exposure.frames.dtype.kind == "f")
 
 
 def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:

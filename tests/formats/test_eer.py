@@ -252,6 +252,12 @@ def test_the_exposure_counts_corrupt_frames_and_shares_its_dose(tmp_path, rng, r
     read = read_exposure(path, fractions=equal_fractions(12, 5))
     assert (read.corrupt, read.n_stored, len(read.frames)) == (1, 12, 2)
     assert read.doses(24.0).tolist() == [10.0, 10.0]
+    before = read_exposure(path, fractions=equal_fractions(12, 5), last=0)
+    assert (before.corrupt, before.first) == (0, 0)
+    np.testing.assert_array_equal(before.frames, read.frames[:1])
+    after = read_exposure(path, fractions=equal_fractions(12, 5), first=1)
+    assert (after.corrupt, after.first, after.n_stored) == (1, 1, 12)
+    np.testing.assert_array_equal(after.frames, read.frames[1:])
 
 
 @pytest.fixture
