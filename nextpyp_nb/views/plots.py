@@ -134,7 +134,7 @@ class PlotsPage(Box):
         return Scene(
             table=table, keep=self.selection.holds(table), groups=groups, group_names=names, over=over,
             over_label=label, over_column=column, over_start=start, over_limits=limits, ticks=ticks,
-            columns=tuple(c for c in measured(table)), limits=alarm_limits(table),
+            columns=tuple(measured(table)), limits=alarm_limits(table),
             dark=self.live.presence.dark,
             aspect=self.layer.aspect,
         )  # fmt: skip

@@ -39,11 +39,10 @@ class Chip:
 
 
 class Selection:
-    """The chips of a page, and who wants to hear when they change; ``current`` is one micrograph."""
+    """The chips of a session's pages, and who wants to hear when they change."""
 
     def __init__(self) -> None:
         self.chips: tuple[Chip, ...] = ()
-        self.current: str | None = None
         self._listeners: list[Callable[[], Any]] = []
 
     def listen(self, changed: Callable[[], Any]) -> None:
