@@ -104,7 +104,9 @@ def _found(
 def _bank(settings: Settings, pixel_size: float) -> TemplateBank:
     chosen = settings.picking
     assert chosen.radius is not None
-    path = Path(chosen.templates or "")
+    if not chosen.templates:
+        raise ValueError("no templates to look for: set picking.templates to a stack of class averages")
+    path = Path(chosen.templates)
     if not path.is_file():
         raise FileNotFoundError(f"there are no templates at {path}: give a stack of class averages")
     return _bank_of(
