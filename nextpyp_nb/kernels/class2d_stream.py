@@ -96,9 +96,9 @@ class Classification:
         rows = self.table.rows
         for block in np.unique(rows["block"][gone]):
             at = np.flatnonzero(rows["block"] == block)
-            counted = np.isin(at, gone) & rows["counted"][at]
-            if counted.any():
-                self._sum(self._particles(block, at), at, np.flatnonzero(counted), -1.0)
+            part = np.flatnonzero(np.isin(at, gone) & rows["counted"][at])
+            if len(part):
+                self._sum(self._particles(block, at), at[part], part, -1.0)
             self.blocks.forget(int(block))
         self.table.drop(gone)
         return len(gone)

@@ -47,7 +47,8 @@ class Runner:
         self.live = Live(folder, store, self.logs, settings, revision, until_idle)
         workers, threads, gpus = worker_plan(settings)
         self.movies = Slots(workers, threads=threads, gpus=gpus)
-        self.rounds = Slots(1, threads=len(os.sched_getaffinity(0)), gpus=min(gpus, 1), nice=10)
+        # Its matrix products are small: several threads would cost more CPU time and gain none.
+        self.rounds = Slots(1, threads=1, gpus=min(gpus, 1), nice=10)
         self.transfer = TransferTrack(self.live)
         self.preprocess = PreprocessTrack(self.live, self.movies, gpus, threads)
         self.classify = ClassifyTrack(self.live, self.rounds, gpus, len(os.sched_getaffinity(0)))

@@ -1,0 +1,157 @@
+"""Rounds of 2D classification: each batch counts once, what left is gone, and same rounds give same bits."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from nextpyp_nb.formats.arrays import read_arrays, write_arrays
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.session.places import Places, place
+from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.classify_particles import classify_particles
+
+PIXEL, RADIUS, EACH = 4.0, 60.0, 49
+NAMES = ["a", "b", "c", "d"]
+
+
+def micrograph(folder, name, seed, picked=EACH):
+    """Spots in pairs and in threes on a lattice, turned at random, with picks and a CTF."""
+    rng = np.random.default_rng(seed)
+    image = rng.standard_normal((420, 420))
+    y, x = np.mgrid[:420, :420]
+    centres = np.stack(np.mgrid[45:400:54, 45:400:54], axis=-1).reshape(-1, 2)[:EACH].astype(np.float32)
+    for k, (cy, cx) in enumerate(centres):
+        turn, spots = rng.uniform(0, 2 * np.pi), 2 + k % 2
+        for angle in turn + 2 * np.pi * np.arange(spots) / spots:
+            image += 4 * np.exp(-((y - cy - 8 * np.sin(angle)) ** 2 + (x - cx - 8 * np.cos(angle)) ** 2) / 8)
+    places = Places(folder, name)
+    for kind in ("average", "picks", "ctf"):
+        places(kind).parent.mkdir(parents=True, exist_ok=True)
+    write_mrc(places("average"), -image.astype(np.float32), pixel_size=PIXEL)
+    pick(folder, name, centres[:picked])
+    write_arrays(
+        places("ctf"), defocus_u=15300.0, defocus_v=14900.0, defocus_angle=35.0, voltage=300.0, cs=2.7,
+        amplitude_contrast=0.1, phase_shift=0.0, fit_resolution=6.0, score=0.9, defocus_error=10.0,
+    )  # fmt: skip
+
+
+def pick(folder, name, centres):
+    scores = np.ones(len(centres), np.float32)
+    write_arrays(
+        place(folder, "picks", name), centres=centres, scores=scores, radius=RADIUS, pixel_size=PIXEL
+    )
+
+
+@pytest.fixture(scope="module")
+def micrographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rounds")
+    for seed, name in enumerate(NAMES):
+        micrograph(folder, name, seed)
+    return folder
+
+
+@pytest.fixture
+def folder(micrographs, tmp_path):
+    # File times are part of what particles are known by; copies keep them.
+    return shutil.copytree(micrographs, tmp_path / "s")
+
+
+def run_round(folder, number, names, previous=None):
+    settings = Settings.from_flat(
+        {"microscope.pixel_size": PIXEL, "picking.radius": RADIUS, "class2d.classes": 4}
+    )
+    payload = {
+        "folder": str(folder), "number": number, "names": names, "previous": previous,
+        "settings": settings.model_dump(), "threads": 1, "device": None,
+    }  # fmt: skip
+    done = classify_particles(json.loads(json.dumps(payload)), lambda report: None)
+    return done, read_arrays(place(folder, "assignments", number))
+
+
+def members(assigned):
+    return sorted(
+        zip(assigned["names"][assigned["micrograph"]].tolist(), assigned["pick"].tolist(), strict=True)
+    )
+
+
+def counted_once(folder, number, done, assigned):
+    """Rows, classes and the sums of the state all hold each pick of the round once."""
+    everyone = members(assigned)
+    assert len(set(everyone)) == len(everyone) == done["particles"]
+    assert sum(c["count"] for c in done["classes"]) == done["particles"]
+    np.testing.assert_array_equal(
+        np.bincount(assigned["class_number"], minlength=len(done["classes"]) + 1)[1:],
+        [c["count"] for c in done["classes"]],
+    )
+    stored = read_arrays(place(folder, "state", number))
+    assert stored["sum_count"].sum() == done["particles"]
+    for name, at, centre in zip(
+        assigned["names"][assigned["micrograph"]], assigned["pick"], assigned["centres"], strict=True
+    ):
+        with np.load(place(folder, "picks", str(name))) as picks:
+            np.testing.assert_array_equal(picks["centres"][at], centre)
+
+
+def test_rounds_go_on_part_the_shapes_and_keep_their_numbers(folder):
+    run_round(folder, 1, NAMES[:3])
+    first = read_arrays(place(folder, "assignments", 1))
+    done, second = run_round(folder, 2, NAMES, 1)
+    counted_once(folder, 2, done, second)
+    assert done["particles"] == 4 * EACH
+    old = len(first["pick"])
+    assert members(first) == members({k: v[:old] if k != "names" else v for k, v in second.items()})
+    assert (first["class_number"] == second["class_number"][:old]).mean() > 0.9
+    kind, number = second["pick"] % 2, second["class_number"]
+    right = sum(np.bincount(kind[number == k]).max() for k in np.unique(number))
+    assert right / len(kind) > 0.9
+    averages, pixel_size = read_mrc(place(folder, "classes", 2))
+    assert len(averages) == len(done["classes"]) == len(second["identity"])
+    assert pixel_size == pytest.approx(PIXEL)
+
+
+def test_a_round_killed_before_its_commit_counts_nothing_twice_and_same_rounds_give_same_bits(folder):
+    run_round(folder, 1, NAMES[:3])
+    _, lost = run_round(folder, 2, NAMES, 1)
+    # Nobody committed round 2: the next one goes on from round 1 again.
+    done, again = run_round(folder, 3, NAMES, 1)
+    counted_once(folder, 3, done, again)
+    assert lost.keys() == again.keys()
+    for name, value in lost.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+    np.testing.assert_array_equal(
+        read_mrc(place(folder, "classes", 2))[0], read_mrc(place(folder, "classes", 3))[0]
+    )
+    assert [p.parent.name for p in sorted(folder.glob("class2d/*/state.npz"))] == ["round_0001", "round_0003"]
+
+
+def test_excluded_micrographs_leave_and_may_come_again(folder):
+    run_round(folder, 1, NAMES)
+    done, less = run_round(folder, 2, ["a", "c", "d"], 1)
+    counted_once(folder, 2, done, less)
+    assert set(less["names"][less["micrograph"]]) == {"a", "c", "d"}
+    done, back = run_round(folder, 3, NAMES, 2)
+    counted_once(folder, 3, done, back)
+    assert done["particles"] == 4 * EACH
+
+
+@pytest.mark.parametrize("cut_again", [False, True])
+def test_a_micrograph_picked_again_counts_with_its_new_picks_alone(folder, cut_again):
+    run_round(folder, 1, NAMES)
+    with np.load(place(folder, "picks", "b")) as picks:
+        centres = picks["centres"]
+    pick(folder, "b", centres[10:])
+    if cut_again:
+        # A round that was killed had cut out the new picks already: the old images are lost.
+        run_round(folder, 2, NAMES, 1)
+        assert place(folder, "state", 1).is_file()
+    done, assigned = run_round(folder, 3, NAMES, 1)
+    counted_once(folder, 3, done, assigned)
+    assert done["particles"] == 4 * EACH - 10
+
+
+def test_no_particles_is_said(folder):
+    pick(folder, "a", np.zeros((0, 2), np.float32))
+    with pytest.raises(ValueError, match="0 particles could be cut out"):
+        run_round(folder, 1, ["a"])
