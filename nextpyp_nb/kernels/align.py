@@ -163,8 +163,9 @@ def smooth_trajectory(shifts: FloatArray) -> FloatArray:
 
     The specimen moves fast at first and slowly later: a cubic smoothing spline in the square root of time,
     which is a random acceleration seen through noise. Where the evidence is clear it also jumps from frame
-    to frame, a random walk. The strengths of both against the noise are the likeliest ones (Wahba 1985, REML), with the usual noise
-    counted as a few more frames so that a jump in a short movie is not taken for noise.
+    to frame, a random walk. The strengths of both against the noise are the likeliest ones (Wahba 1985,
+    REML), with the usual noise counted as a few more frames so that a jump in a short movie is not taken
+    for noise.
     """
     n = len(shifts)
     if n < 4:

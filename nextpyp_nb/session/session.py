@@ -211,9 +211,7 @@ class Session:
         """Take a failing movie off the list."""
         return self._command("ignore", {"movie": movie}, actor)
 
-    def exclude(
-        self, movie: str | list[str], excluded: bool = True, *, actor: str | None = None
-    ) -> Receipt:
+    def exclude(self, movie: str | list[str], excluded: bool = True, *, actor: str | None = None) -> Receipt:
         """Leave a micrograph (or several) out of classification and export, or take it back."""
         return self._command("exclude", {"movie": movie, "excluded": excluded}, actor)
 

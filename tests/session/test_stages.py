@@ -15,7 +15,7 @@ from nextpyp_nb.settings import Settings
 
 OTHER = {"microscope.pixel_size": 2.0, "microscope.voltage": 200.0, "class2d.binning": 3,
          "picking.radius": 99.0, "picking.distance": 50.0, "picking.threshold": 2.0,
-         "class2d.radius": 80.0}  # fmt: skip
+         "picking.template_pixel_size": 3.0, "class2d.radius": 80.0}  # fmt: skip
 
 
 def other_value(item):
