@@ -59,8 +59,9 @@ def _weighted_sums(
             chosen = range(begin, min(begin + len(block), len(shifts)))
             for place, number in enumerate(chosen):
                 block[place] = first if number == 0 else next(frames)
-            some = block[: len(chosen)], weights, shifts, local, slice(begin, begin + len(block))
-            _gpu_motion.add_moved(sums, *some, _tap_table(), xp=xp)
+            part = slice(begin, begin + len(chosen))
+            held = block[: len(chosen)]
+            _gpu_motion.add_moved(sums, held, weights, shifts, local, part, _tap_table(), xp=xp)
         return sums
     steps, together = -(-shape[1] // GRID), _cpu_motion.TOGETHER
     stack = np.zeros((together, shape[0], steps * GRID), np.float32)
