@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +42,12 @@ class ClaimedRound:
 class Rounds(Database):
     """What the store knows and writes of 2D classification."""
 
-    def pending_particles(self, ctf_max_resolution: float, key: str) -> Pending:
-        """What a round under ``key`` (`stages.classify_key`) could use now."""
-        rows = self._rows(f"SELECT b.id, b.particles{_USABLE}", ctf_max_resolution)
+    def pending_particles(
+        self, ctf_max_resolution: float, key: str, passing: Collection[str] | None = None
+    ) -> Pending:
+        """What a round under ``key`` (`stages.classify_key`) could use now, of ``passing`` micrographs."""
+        rows = self._rows(f"SELECT b.id, b.particles, m.name{_USABLE}", ctf_max_resolution)
+        rows = [row for row in rows if passing is None or row["name"] in passing]
         last = self._last_round(key)
         seen = set() if last is None else set(json.loads(last["record"]))
         return Pending(
@@ -62,12 +65,14 @@ class Rounds(Database):
         seed: int,
         revision: int,
         max_particles: int | None = None,
+        passing: Collection[str] | None = None,
     ) -> ClaimedRound:
         """Record the batches, in commit order, that the next round consumes (the newest, if too many)."""
         with self.transaction():
             rows = self._rows(
                 f"SELECT b.id, b.particles, m.name{_USABLE} ORDER BY b.id DESC", ctf_max_resolution
             )
+            rows = [row for row in rows if passing is None or row["name"] in passing]
             rows = _newest(rows, max_particles)[::-1]
             last = self._last_round(key)
             number = 1 + int(self._value("SELECT COALESCE(MAX(number), 0) FROM round"))

@@ -136,6 +136,8 @@ class Settings(Section):
             problems["microscope.voltage"] = "missing: give the voltage in kV, such as 300"
         if self.picking.method == "import" and not self.picking.source:
             problems["picking.source"] = "missing: give the file or folder with the picks to import"
+        if self.picking.method == "template" and not self.picking.templates:
+            problems["picking.templates"] = "missing: give the stack of class averages to look for"
         if self.picking.method == "plug-in" and not self.picking.plugin:
             problems["picking.plugin"] = "missing: give the function or command that picks"
         if self.ctf.min_defocus >= self.ctf.max_defocus:

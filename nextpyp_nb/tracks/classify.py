@@ -3,6 +3,7 @@
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
+from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.stages import classify_key
 from nextpyp_nb.session.store import ClaimedRound, Pending
 from nextpyp_nb.tracks.track import Live, Track
@@ -25,6 +26,8 @@ class ClassifyTrack(Track):
         self._round: ClaimedRound | None = None
         self._progress = ""
         self._asked = False
+        self._session = Session(live.folder)
+        self._passing: set[str] | None = None
         self._pending = Pending(particles=0, new=0, micrographs=0, last_round=None)
 
     async def step(self) -> float:
@@ -33,7 +36,8 @@ class ClassifyTrack(Track):
         if not chosen.enable or self.live.settings.picking.radius is None:
             return 2.0
         key = classify_key(self.live.settings)
-        self._pending = self.live.store.pending_particles(chosen.ctf_max_resolution, key)
+        if not self._counted(key):
+            return 1.0
         if self._round is None and self._due():
             if self.live.store.failed_rounds() >= FAILURES and not self._asked:
                 self.pause(f"paused: {FAILURES} rounds in a row failed; see Logs, then press Start")
@@ -54,10 +58,21 @@ class ClassifyTrack(Track):
         chosen = self.live.settings.class2d
         if not chosen.enable or self.live.settings.picking.radius is None:
             return False
-        key = classify_key(self.live.settings)
-        self._pending = self.live.store.pending_particles(chosen.ctf_max_resolution, key)
+        if not self._counted(classify_key(self.live.settings)):
+            return False
         enough = self._pending.new > 0 and self._pending.particles >= FEWEST
         return self._round is None and enough and self.live.store.failed_rounds() < FAILURES
+
+    def _counted(self, key: str) -> bool:
+        """Count what a round could use; False, and paused, where the filter makes no sense."""
+        chosen = self.live.settings.class2d
+        try:
+            self._passing = set(self._session.filtered(chosen.filter)["name"]) if chosen.filter else None
+        except ValueError as error:
+            self.pause(f"paused: {error}; correct Settings, 2D classification, Filter, then press Start")
+            return False
+        self._pending = self.live.store.pending_particles(chosen.ctf_max_resolution, key, self._passing)
+        return True
 
     def _due(self) -> bool:
         if self._asked:
@@ -72,6 +87,7 @@ class ClassifyTrack(Track):
         self._round = self.live.store.begin_round(
             ctf_max_resolution=chosen.ctf_max_resolution, key=key, seed=chosen.seed,
             revision=self.live.revision, max_particles=chosen.max_particles,
+            passing=self._passing,
         )  # fmt: skip
         payload = {
             "folder": str(self.live.folder),

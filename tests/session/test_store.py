@@ -213,6 +213,7 @@ def test_only_good_kept_and_current_micrographs_are_classified(store, arrive, pr
     arrive(2, first=3)
     process()
     store.exclude("m003")
+    assert store.pending_particles(10.0, key, {"m004", "m003"}).micrographs == 1
     assert store.begin_round(ctf_max_resolution=10.0, key=key, seed=1, revision=1).names == ["m000", "m004"]
     store.reset_stages(settings.updated({"picking.radius": 60}))
     assert store.pending_particles(10.0, key).particles == 0

@@ -62,6 +62,19 @@ def test_a_second_run_does_nothing_again_and_changed_settings_redo_only_their_st
     assert all(session.file("ctf", n).stat().st_mtime_ns > t for n, t in ctf_before.items())
 
 
+def test_a_filter_decides_what_is_classified_and_a_senseless_one_pauses(session):
+    session.save_settings(session.settings.updated({"class2d.filter": "fit_resolution>=0"})).wait(5)
+    run(session)
+    everything = int(session.micrographs["particles"].sum())
+    assert f"{everything} so far" in session.status().tracks["classify"].message
+    session.save_settings(session.settings.updated({"class2d.filter": "fit_resolution<=0.5"})).wait(5)
+    run(session)
+    assert "0 so far" in session.status().tracks["classify"].message
+    session.save_settings(session.settings.updated({"class2d.filter": "colour<=3"})).wait(5)
+    assert run(session) != 0
+    assert "no column 'colour'" in session.status().tracks["classify"].message
+
+
 def test_a_bad_movie_is_a_row_with_a_reason_and_the_others_go_on(session, microscope, tmp_path):
     good = next(microscope.gain_path.parent.rglob("*.tiff"))
     folder = tmp_path / "mixed"
