@@ -155,7 +155,7 @@ class _Slot:
             self._launch()
         if self.ending:
             # Cancelled while its worker was being started.
-            return self._engine._tell(self, task, Killed(reason="cancelled"))
+            return self._engine._tell(self, task, Killed(reason=f"cancelled: {self._stop()}"))
         assert self._tasks is not None
         try:
             self._tasks.write(line)
