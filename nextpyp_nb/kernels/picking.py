@@ -46,7 +46,7 @@ def pick_particles(
     scores above ``threshold``, which by default follows from the finds in the contrast-inverted image; "all"
     keeps every positive maximum. `junk_mask` leaves places out unless ``ignore_contamination``.
     """
-    _check(average, pixel_size, radius, method)
+    check_picking(average, pixel_size, radius, method)
     candidates = find_candidates(
         average, pixel_size=pixel_size, radius=radius, ctf=ctf, distance=distance,
         ignore_contamination=ignore_contamination,
@@ -77,9 +77,24 @@ def find_candidates(
     Its ``threshold`` is the one that "auto" would take; a threshold may be moved over these without picking
     again.
     """
-    distance = 1.4 * radius if distance is None else distance
     factor = max(1, int(radius / _FINENESS / pixel_size))
     coarse_pixel = pixel_size * factor
+    flat, clean = flat_darkness(average, factor, coarse_pixel, radius, ignore_contamination)
+    noise = noise_spectrum(flat, clean, pixel_size=coarse_pixel, diameter=2.0 * radius)
+    maps = score_maps(flat, noise, 2.0 * radius * np.asarray(_FAMILY), pixel_size=coarse_pixel, ctf=ctf)
+    return scored_places(
+        maps.max(axis=0), (-maps).max(axis=0), clean, factor=factor, pixel_size=pixel_size, radius=radius,
+        distance=distance,
+    )  # fmt: skip
+
+
+def flat_darkness(
+    average: Any, factor: int, coarse_pixel: float, radius: float, ignore_contamination: bool
+) -> tuple[Any, Any]:
+    """``average`` inverted, binned by ``factor`` and flat, and which of its px are clean, (y, x) each.
+
+    ``coarse_pixel``, the pixel after binning, and ``radius`` in Å.
+    """
     xp = array_module(average)
     coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
     if not float(coarse.std()) > 0:
@@ -87,21 +102,43 @@ def find_candidates(
     clean = xp.ones(coarse.shape, bool)
     if not ignore_contamination:
         clean = ~junk_mask(-coarse, pixel_size=coarse_pixel, radius=radius)
-    maps = _scores(coarse, clean, coarse_pixel, radius, ctf)
-    centres, scores = _thin(*_maxima(maps.max(axis=0), clean), distance / coarse_pixel)
-    decoys = _thin(*_maxima((-maps).max(axis=0), clean), distance / coarse_pixel)
+    return (coarse - gaussian_average(coarse, clean, 3.0 * radius / coarse_pixel)) * clean, clean
+
+
+def scored_places(
+    score: Any,
+    inverted: Any,
+    clean: Any,
+    *,
+    factor: int,
+    pixel_size: float,
+    radius: float,
+    distance: float | None,
+    trials: float = 1.0,
+) -> Picks:
+    """The maxima of ``score`` (y, x) on ``clean`` px, with the threshold that those of ``inverted`` give.
+
+    Maps are binned by ``factor``; lengths in Å. Scores count by ``trials``: more than 1 where more shapes
+    than the family of sizes had a try.
+    """
+    coarse_pixel = pixel_size * factor
+    apart = (1.4 * radius if distance is None else distance) / coarse_pixel
+    centres, scores = _thin(*_maxima(score, clean), apart)
+    decoys, decoy_scores = _thin(*_maxima(inverted, clean), apart)
+    rivalry = _RIVALRY * radius / coarse_pixel
     return Picks(
         # A coarse pixel's centre lies in the middle of its block.
         centres=((centres + 0.5) * factor - 0.5).astype(np.float32),
         scores=scores.astype(np.float32),
         radius=radius,
         pixel_size=pixel_size,
-        threshold=_threshold(centres, scores, *decoys, _RIVALRY * radius / coarse_pixel),
+        threshold=trials * _threshold(centres, scores / trials, decoys, decoy_scores / trials, rivalry),
         junk_fraction=1.0 - float(clean.mean()),
     )
 
 
-def _check(average: Any, pixel_size: float, radius: float, method: str) -> None:
+def check_picking(average: Any, pixel_size: float, radius: float, method: str) -> None:
+    """Raise ValueError where nothing can be picked: no image, or lengths (Å) that do not fit it."""
     if average.ndim != 2:
         raise ValueError(f"expected one micrograph (y, x), got an array of shape {average.shape}")
     if method not in ("auto", "all"):
@@ -118,13 +155,6 @@ def _check(average: Any, pixel_size: float, radius: float, method: str) -> None:
         raise ValueError(
             f"a radius of {radius:g} Å is under 2.5 px of {pixel_size:g} Å: check radius and pixel size"
         )
-
-
-def _scores(darkness: Any, clean: Any, pixel_size: float, radius: float, ctf: Ctf | None) -> Any:
-    """Score maps of the family of sizes, (sizes, y, x)."""
-    flat = (darkness - gaussian_average(darkness, clean, 3.0 * radius / pixel_size)) * clean
-    noise = noise_spectrum(flat, clean, pixel_size=pixel_size, diameter=2.0 * radius)
-    return score_maps(flat, noise, 2.0 * radius * np.asarray(_FAMILY), pixel_size=pixel_size, ctf=ctf)
 
 
 def _maxima(score: Any, clean: Any) -> tuple[FloatArray, FloatArray]:

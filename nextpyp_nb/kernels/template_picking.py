@@ -1,7 +1,7 @@
 """Find particles by their looks: rotated 2D class averages, compared through a few common components."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ import scipy.ndimage
 from nextpyp_nb.kernels.backend import array_module, fft_module
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.fourier import phase_ramps, radial_frequency
-from nextpyp_nb.kernels.junk import junk_mask
-from nextpyp_nb.kernels.matched_filter import block_mean, clip_outliers, gaussian_average, noise_spectrum
-from nextpyp_nb.kernels.picking import _RIVALRY, _check, _maxima, _thin, _threshold
+from nextpyp_nb.kernels.matched_filter import noise_spectrum
+from nextpyp_nb.kernels.picking import check_picking, flat_darkness, scored_places
 from nextpyp_nb.records import Ctf, FloatArray, Picks
 
 _COMPONENTS = 30
@@ -86,36 +85,19 @@ def find_by_template(
     Scores are matched-filter SNR in deviations of the noise, the best over templates and rotations; templates
     are multiplied by the CTF and all is whitened. Lengths in Å. The threshold is that of `find_candidates`.
     """
-    _check(average, pixel_size, bank.radius, "auto")
-    xp = array_module(average)
+    check_picking(average, pixel_size, bank.radius, "auto")
     factor = max(1, round(bank.pixel_size / pixel_size))
     if not math.isclose(factor * pixel_size, bank.pixel_size, rel_tol=1e-3):
         raise ValueError(
             f"templates for {bank.pixel_size:g} Å a pixel do not fit a micrograph of {pixel_size:g} Å"
         )
-    coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
-    if not float(coarse.std()) > 0:
-        raise ValueError("the micrograph is blank or holds values that are not numbers: look at the movie")
-    clean = xp.ones(coarse.shape, bool)
-    if not ignore_contamination:
-        clean = ~junk_mask(-coarse, pixel_size=bank.pixel_size, radius=bank.radius)
-    flat = (coarse - gaussian_average(coarse, clean, 3.0 * bank.radius / bank.pixel_size)) * clean
+    flat, clean = flat_darkness(average, factor, bank.pixel_size, bank.radius, ignore_contamination)
     best, worst = _extremes(*_responses(flat, clean, bank, ctf))
-    apart = (1.4 * bank.radius if distance is None else distance) / bank.pixel_size
-    centres, scores = _thin(*_maxima(best, clean), apart)
-    decoys, decoy_scores = _thin(*_maxima(-worst, clean), apart)
-    rivalry = _RIVALRY * bank.radius / bank.pixel_size
-    threshold = _MORE_TRIALS * _threshold(
-        centres, scores / _MORE_TRIALS, decoys, decoy_scores / _MORE_TRIALS, rivalry
-    )
-    return Picks(
-        centres=((centres + 0.5) * factor - 0.5).astype(np.float32),
-        scores=scores.astype(np.float32),
-        radius=bank.radius,
-        pixel_size=pixel_size,
-        threshold=max(threshold, _LEAST),
-        junk_fraction=1.0 - float(clean.mean()),
-    )
+    found = scored_places(
+        best, -worst, clean, factor=factor, pixel_size=pixel_size, radius=bank.radius, distance=distance,
+        trials=_MORE_TRIALS,
+    )  # fmt: skip
+    return replace(found, threshold=max(found.threshold, _LEAST))
 
 
 def _fineness(radius: float, low_pass: float) -> float:
