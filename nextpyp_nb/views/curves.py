@@ -3,14 +3,20 @@
 from typing import Any
 
 import numpy as np
-from bqplot import Axis, Figure, LinearScale, Lines, Scatter
-from ipywidgets import Box, Layout
+from bqplot import Axis, LinearScale, Lines, Scatter
+from ipywidgets import Box
 
 from nextpyp_nb.views.markup import known, markup, number
 from nextpyp_nb.views.pieces import say, text
+from nextpyp_nb.views.plot_marks import figure
 
 # Legible on white and on black; bqplot takes no CSS variables.
 BLUE, BROWN, GREEN, RED, GREY = "#3b8fd6", "#c98a2b", "#3d9e6c", "#d9534a", "#8a94a0"
+FRAME = {
+    "fig_margin": {"top": 8, "bottom": 40, "left": 36, "right": 12},
+    "padding_x": 0.0,
+    "padding_y": 0.025,
+}
 RESOLUTIONS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.5, 2, 1.5, 1)
 
 
@@ -36,7 +42,7 @@ class CtfPlot(Box):
             grid_lines="solid",
             tick_format=".1f",
         )
-        self.figure = _figure([*self.curves.values(), self.limit], [self.axis, level], "200px")
+        self.figure = figure([*self.curves.values(), self.limit], [self.axis, level], **FRAME)
         legend = text(
             markup(
                 '<span class="nb-legend">'
@@ -102,7 +108,7 @@ class MotionPlot(Box):
                 label_offset="34px",
             ),
         ]
-        self.figure = _figure([self.path, self.frames, self.first], self.axes, "220px")
+        self.figure = figure([self.path, self.frames, self.first], self.axes, height="220px", **FRAME)
         self.figure.fig_margin = {"top": 8, "bottom": 40, "left": 46, "right": 10}
         note = text(
             markup(
@@ -154,17 +160,3 @@ def ctf_sentence(row: dict[str, Any]) -> str:
         parts.append(f"±{number(row['defocus_error'])} Å")
     parts.append(f"fit {number(row.get('fit_resolution'), 1, 'Å')}")
     return " · ".join(parts)
-
-
-def _figure(marks: list[Any], axes: list[Any], height: str) -> Figure:
-    return Figure(
-        marks=marks,
-        axes=axes,
-        layout=Layout(width="100%", height=height),
-        animation_duration=0,
-        fig_margin={"top": 8, "bottom": 40, "left": 36, "right": 12},
-        background_style={"fill": "none"},
-        min_aspect_ratio=0.01,
-        max_aspect_ratio=100,
-        display_toolbar=False,
-    )

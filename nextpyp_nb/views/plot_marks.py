@@ -13,6 +13,7 @@ INKS = {
 }
 GROUPS = ("#3b8fd6", "#c98a2b", "#3d9e6c", "#b86bc9", "#d9534a", "#3aa6a6", "#9a7b5c", "#8a94a0")
 FRESH = 400
+FRAME = {"fig_margin": {"top": 6, "bottom": 38, "left": 46, "right": 10}, "padding_x": 0, "padding_y": 0}
 # A curve must have a point; this one is far outside of what is clipped.
 NOWHERE = np.zeros(1, np.float32), np.full(1, -1e9, np.float32)
 
@@ -69,21 +70,18 @@ def scales() -> dict[str, LinearScale]:
     return {"x": LinearScale(min=0, max=1), "y": LinearScale(min=0, max=1)}
 
 
-def figure(marks: list[Any], axes: list[Axis], **more: Any) -> Figure:
+def figure(marks: list[Any], axes: list[Axis], *, height: str = "200px", **more: Any) -> Figure:
     """A figure without animation, toolbar or background."""
     return Figure(
         marks=marks,
         axes=axes,
-        layout=Layout(width="100%", height="200px"),
+        layout=Layout(width="100%", height=height),
         animation_duration=0,
-        fig_margin={"top": 6, "bottom": 38, "left": 46, "right": 10},
         background_style={"fill": "none"},
         min_aspect_ratio=0.01,
         max_aspect_ratio=100,
         display_toolbar=False,
-        padding_x=0,
-        padding_y=0,
-        **more,
+        **FRAME | more,
     )
 
 
