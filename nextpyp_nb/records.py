@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
+# Of the frame number, in local motion.
+POWERS = np.arange(1, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,17 @@ class MotionModel:
         steps = self.steps()
         dose = np.arange(1, len(steps) + 1) * self.dose_per_frame
         return float(steps[dose <= until].sum())
+
+
+def field_basis(centres: FloatArray) -> FloatArray:
+    """RELION's six functions of the place: (place, 2) in (y, x), -0.5..0.5 -> (place, 6)."""
+    y, x = np.moveaxis(np.asarray(centres), -1, 0)
+    return np.stack([np.ones_like(x), x, x * x, y, y * y, x * y], axis=-1)
+
+
+def local_shifts(local: FloatArray, centres: FloatArray, frame: int) -> FloatArray:
+    """Shifts (place, 2) px of one frame by the coefficients of MotionModel.local."""
+    return np.asarray(field_basis(centres) @ (local @ float(frame) ** POWERS).T)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.exposure import combine_moments
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.kernels.local_motion import local_shifts
-from nextpyp_nb.records import FloatArray
+from nextpyp_nb.records import FloatArray, local_shifts
 
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5

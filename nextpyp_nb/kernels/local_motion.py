@@ -13,7 +13,7 @@ import scipy.optimize
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.records import FloatArray
+from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
 SIZE, SPACING = 96, 64  # px
 REACH = 6  # px
@@ -41,7 +41,6 @@ SHAPES = np.sqrt([[12.0], [12.0], [144.0], [180.0], [180.0]]) * np.array(
     ]
 )
 USUAL = np.array([1, 1, CURVED, CURVED, CURVED])
-POWERS = np.arange(1, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +86,6 @@ def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> F
     found = found.reshape(len(SHAPES), len(POWERS), 2) * (amount / pixel_size * USUAL[:, None, None])
     in_time = factors / (n - 1.0) ** POWERS[:, None]
     return np.asarray(np.einsum("sb,pk,ska->abp", SHAPES, in_time, found))
-
-
-def field_basis(centres: FloatArray) -> FloatArray:
-    """RELION's six functions of the place: (place, 2) in (y, x), -0.5..0.5 -> (place, 6)."""
-    y, x = np.moveaxis(np.asarray(centres), -1, 0)
-    return np.stack([np.ones_like(x), x, x * x, y, y * y, x * y], axis=-1)
-
-
-def local_shifts(local: FloatArray, centres: FloatArray, frame: int) -> FloatArray:
-    """Shifts (place, 2) px of one frame by the coefficients of MotionModel.local."""
-    return np.asarray(field_basis(centres) @ (local @ float(frame) ** POWERS).T)
 
 
 def _time_factors(n: int) -> FloatArray:

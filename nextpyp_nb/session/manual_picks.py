@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from nextpyp_nb.session.places import place
 FIRST_ADDED = 1_000_000
 # RELION's figure of merit of a pick made by hand.
 MANUAL_SCORE = -999.0
+# Kinds of candidates.
+FOUND, ADDED, REMOVED = 0, 1, 2
 _NEAR = 0.5
 Marks = dict[str, list[list[float]]]
 
@@ -38,6 +41,34 @@ def read_marks(folder: Path, name: str) -> Marks:
     return marks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidatePicks:
+    """Every candidate and what people added: ``kind`` (n,) is one of `FOUND`, `ADDED`, `REMOVED`.
+
+    Those found count as particles above ``threshold``; ``centres`` (n, 2) are (y, x) px.
+    """
+
+    centres: FloatArray
+    scores: FloatArray
+    kind: Any
+    threshold: float
+
+
+def candidate_picks(stored: Mapping[str, Any], marks: Marks) -> CandidatePicks:
+    """The candidates in the arrays of a file of picks, with people's marks."""
+    centres = stored.get("candidates", stored["centres"]).reshape(-1, 2)
+    gone = _removed(centres, _NEAR * float(stored["radius"]) / float(stored["pixel_size"]), marks)
+    new = _added(marks)
+    return CandidatePicks(
+        centres=np.concatenate([centres, [centre for _, centre in new]]) if new else centres,
+        scores=np.concatenate(
+            [stored.get("candidate_scores", stored["scores"]), np.full(len(new), MANUAL_SCORE)]
+        ),
+        kind=np.concatenate([np.where(gone, REMOVED, FOUND), np.full(len(new), ADDED)]),
+        threshold=float(stored["threshold"]),
+    )
+
+
 def merged_picks(folder: Path, name: str) -> MergedPicks | None:
     """The automatic picks of a micrograph less the removed and plus the added; None before it is picked."""
     path = place(folder, "picks", name)
@@ -51,15 +82,23 @@ def merged_picks(folder: Path, name: str) -> MergedPicks | None:
 
 def _merged(centres: FloatArray, scores: FloatArray, near: float, marks: Marks) -> MergedPicks:
     number = np.arange(len(centres))
-    removed = np.array(marks["removed"], np.float32).reshape(-1, 2)
-    kept = (np.linalg.norm(centres[:, None] - removed[None], axis=-1) > near).all(axis=1)
-    added = [(i, centre) for i, centre in enumerate(marks["added"]) if centre]
+    kept = ~_removed(centres, near, marks)
+    added = _added(marks)
     new = np.array([centre for _, centre in added], np.float32).reshape(-1, 2)
     return MergedPicks(
         centres=np.concatenate([centres[kept], new]).astype(np.float32),
         scores=np.concatenate([scores[kept], np.full(len(new), MANUAL_SCORE)]).astype(np.float32),
         number=np.concatenate([number[kept], [FIRST_ADDED + i for i, _ in added]]).astype(np.int64),
     )
+
+
+def _removed(centres: FloatArray, near: float, marks: Marks) -> Any:
+    removed = np.array(marks["removed"], np.float32).reshape(-1, 2)
+    return (np.linalg.norm(centres[:, None] - removed[None], axis=-1) <= near).any(axis=1)
+
+
+def _added(marks: Marks) -> list[tuple[int, list[float]]]:
+    return [(i, centre) for i, centre in enumerate(marks["added"]) if centre]
 
 
 def mark_pick(folder: Path, name: str, y: float, x: float, *, near: float, add: bool) -> int:

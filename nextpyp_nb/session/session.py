@@ -159,13 +159,14 @@ class Session:
         return self._with_classes(table)
 
     def events(
-        self, since: int = 0, track: str | None = None, limit: int = 200, newest_first: bool = True
-    ) -> list[Event]:
+        self, since: int = 0, track: str | None = None, limit: int = 200, newest_first: bool = True,
+        movie: str | None = None,
+    ) -> list[Event]:  # fmt: skip
         """Events after the one numbered ``since``; the newest ``limit`` of them, or the oldest."""
         rows = self._reader.rows(
-            "SELECT * FROM event WHERE id > ? AND (? IS NULL OR track = ?) ORDER BY id"
-            f" {'DESC' if newest_first else 'ASC'} LIMIT ?",
-            since, track, track, limit,
+            "SELECT * FROM event WHERE id > ? AND (? IS NULL OR track = ?) AND (? IS NULL OR movie = ?)"
+            f" ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT ?",
+            since, track, track, movie, movie, limit,
         )  # fmt: skip
         return [Event(**(row | {"time": moment(row["time"])})) for row in rows]
 

@@ -6,8 +6,9 @@ import numpy as np
 from bqplot import Axis, LinearScale, Lines, Scatter
 from ipywidgets import Box
 
-from nextpyp_nb.views.markup import known, markup, number
-from nextpyp_nb.views.pieces import say, text
+from nextpyp_nb.views.markup import Markup, joined, known, markup, number
+from nextpyp_nb.views.micrograph_files import PLACES
+from nextpyp_nb.views.pieces import button, flag, group, row, say, show, text
 from nextpyp_nb.views.plot_marks import figure
 
 # Legible on white and on black; bqplot takes no CSS variables.
@@ -44,34 +45,25 @@ class CtfPlot(Box):
         )
         self.figure = figure([*self.curves.values(), self.limit], [self.axis, level], **FRAME)
         legend = text(
-            markup(
-                '<span class="nb-legend">'
-                + "".join(
-                    f'<span><i style="background:{colour}"></i>{name}</span>'
-                    for name, colour in (
-                        ("radial average", BLUE),
-                        ("fitted CTF", BROWN),
-                        ("quality of fit", GREEN),
-                        ("fit resolution", RED),
-                    )
-                )
-                + "</span>"
+            _legend(
+                ("radial average", BLUE), ("fitted CTF", BROWN), ("quality of fit", GREEN),
+                ("fit resolution", RED),
             )
-        )
+        )  # fmt: skip
         super().__init__([self.title, self.figure, legend])
         for name in ("nb-column", "nb-card", "nb-ctf"):
             self.add_class(name)
 
-    def draw(self, row: dict[str, Any], profile: dict[str, Any] | None) -> None:
+    def draw(self, entry: dict[str, Any], profile: dict[str, Any] | None) -> None:
         """Draw a micrograph's CTF; without a fit say so."""
-        say(self.title, markup("<b>CTF</b><span>{text}</span>", text=ctf_sentence(row)))
+        say(self.title, markup("<b>CTF</b><span>{text}</span>", text=ctf_sentence(entry)))
         curves = profile if profile is not None and "frequency" in profile else {}
         for name, mark in self.curves.items():
             with mark.hold_sync():
                 mark.x = np.asarray(curves.get("frequency", [0.0]), np.float64)
                 mark.y = np.nan_to_num(np.asarray(curves.get(name, [0.0]), np.float64)).clip(-0.05, 1.1)
         with self.limit.hold_sync():
-            resolution = row.get("fit_resolution")
+            resolution = entry.get("fit_resolution")
             at = 1 / resolution if known(resolution) and resolution and curves else 0.0
             self.limit.x, self.limit.y = np.array([at, at]), np.array([0.0, 1.05 if at else 0.0])
         if curves:
@@ -88,10 +80,10 @@ class CtfPlot(Box):
 
 
 class MotionPlot(Box):
-    """The path of the specimen over the frames, Å; equal scales, the first frame marked."""
+    """The path of the specimen over the frames, Å; or how its parts moved besides, much enlarged."""
 
     def __init__(self) -> None:
-        self.title = text("", "nb-card-title")
+        self.title = text("", "nb-grow")
         self.x, self.y = LinearScale(min=-1, max=1), LinearScale(min=-1, max=1)
         scales = {"x": self.x, "y": self.y}
         self.path = Lines(x=[0.0], y=[0.0], scales=scales, colors=[BROWN], stroke_width=1.4)
@@ -110,34 +102,75 @@ class MotionPlot(Box):
         ]
         self.figure = figure([self.path, self.frames, self.first], self.axes, height="220px", **FRAME)
         self.figure.fig_margin = {"top": 8, "bottom": 40, "left": 46, "right": 10}
-        note = text(
-            markup(
-                '<span class="nb-legend"><span><i style="background:{c}"></i>first frame</span></span>', c=RED
-            )
-        )
-        super().__init__([self.title, self.figure, note])
+        self.note = text("")
+        self.local = False
+        self._drawn: tuple[Any, ...] | None = None
+        self.which = [button("whole", lambda: self._turn(False)), button("local", lambda: self._turn(True))]
+        self.choice = group(*self.which, classes=("nb-motion-choice",))
+        head = row(self.title, self.choice, classes=("nb-card-title",))
+        super().__init__([head, self.figure, self.note])
         for name in ("nb-column", "nb-card", "nb-motion"):
             self.add_class(name)
 
-    def draw(self, row: dict[str, Any], shifts: np.ndarray | None) -> None:
-        """Draw shifts (frames, 2) in (y, x) Å."""
-        total, early = row.get("total_motion"), row.get("early_motion")
-        words = (
-            f"{number(total, 1, 'Å')} in all, {number(early, 1, 'Å')} early"
-            if known(total)
-            else "not measured"
-        )
+    def draw(self, entry: dict[str, Any], path: np.ndarray | None, field: np.ndarray | None = None) -> None:
+        """Draw a path (frames, 2) in (y, x) Å, or what `local` chooses: parts (place, frame, 2) besides."""
+        self._drawn = entry, path, field
+        show(self.choice, field is not None)
+        local = self.local and field is not None
+        for made, on in zip(self.which, (not local, local), strict=True):
+            flag(made, "nb-on", on)
+        total, early = entry.get("total_motion"), entry.get("early_motion")
+        words = f"{number(total, 1, 'Å')}, early {number(early, 1, 'Å')}" if known(total) else "not measured"
+        if local:
+            assert field is not None
+            return self._draw_field(entry, field)
         say(self.title, markup("<b>Motion</b><span>{words}</span>", words=words))
-        path = np.zeros((1, 2)) if shifts is None or not len(shifts) else np.asarray(shifts, np.float64)
-        middle, half = (path.min(0) + path.max(0)) / 2, max(float(np.ptp(path, axis=0).max()), 1.0) * 0.58
-        for scale, centre in ((self.y, middle[0]), (self.x, middle[1])):
+        say(self.note, _legend(("first frame", RED)))
+        shown = np.zeros((1, 2)) if path is None else path
+        middle, half = (shown.min(0) + shown.max(0)) / 2, max(float(np.ptp(shown, axis=0).max()), 1.0) * 0.58
+        self._fit(middle, np.array([half, half]), "Å")
+        return self._put(shown, shown, shown[:1])
+
+    def _draw_field(self, entry: dict[str, Any], field: np.ndarray) -> None:
+        """The paths of all places at their places in the micrograph, nm, enlarged alike."""
+        size = np.array([entry["height"], entry["width"]], np.float64) * entry["pixel_size"] / 10
+        furthest = float(np.linalg.norm(field, axis=-1).max())
+        times = 0.08 * float(size.min()) / max(furthest / 10, 1e-6)
+        times = float(f"{times:.1g}")
+        tracks = PLACES[:, None] * size + field / 10 * times
+        say(
+            self.title,
+            markup("<b>Local motion</b><span>up to {most}</span>", most=number(furthest, 1, "Å")),
+        )
+        say(self.note, _legend(("first frame", RED), (f"paths × {times:,.0f}", BROWN)))
+        self._fit(np.zeros(2), 0.52 * np.array([size.max(), size.max()]), "nm")
+        broken = np.concatenate([tracks, np.full((len(tracks), 1, 2), np.nan)], axis=1).reshape(-1, 2)[:-1]
+        self._put(broken, np.full((1, 2), np.nan), tracks[:, 0])
+
+    def _fit(self, middle: np.ndarray, half: np.ndarray, unit: str) -> None:
+        for scale, axis, name, centre, reach in zip(
+            (self.y, self.x), self.axes[::-1], "yx", middle, half, strict=True
+        ):
+            low, high = float(centre - reach), float(centre + reach)
             with scale.hold_sync():
-                scale.min, scale.max = float(centre - half), float(centre + half)
-        for axis, centre in zip(self.axes, middle[::-1], strict=True):
-            axis.tick_values = round_ticks(float(centre - half), float(centre + half))
-        for mark, points in ((self.path, path), (self.frames, path), (self.first, path[:1])):
+                scale.min, scale.max = low, high
+            with axis.hold_sync():
+                axis.tick_values, axis.label = round_ticks(low, high), f"{name}, {unit}"
+
+    def _put(self, path: np.ndarray, frames: np.ndarray, first: np.ndarray) -> None:
+        for mark, points in ((self.path, path), (self.frames, frames), (self.first, first)):
             with mark.hold_sync():
                 mark.x, mark.y = points[:, 1], points[:, 0]
+
+    def _turn(self, local: bool) -> None:
+        self.local = local
+        if self._drawn is not None:
+            self.draw(*self._drawn)
+
+
+def _legend(*colours: tuple[str, str]) -> Markup:
+    swatches = [markup('<span><i style="background:{c}"></i>{name}</span>', c=c, name=n) for n, c in colours]
+    return markup('<span class="nb-legend">{swatches}</span>', swatches=joined(swatches))
 
 
 def round_ticks(low: float, high: float) -> np.ndarray:
@@ -148,15 +181,15 @@ def round_ticks(low: float, high: float) -> np.ndarray:
     return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
 
 
-def ctf_sentence(row: dict[str, Any]) -> str:
+def ctf_sentence(entry: dict[str, Any]) -> str:
     """Defoci in µm, angle, astigmatism and fit resolution, as far as known."""
-    if row.get("ctf_failed"):
-        return f"no fit: {row['ctf_failed']}"
-    if not known(row.get("defocus_u")):
+    if entry.get("ctf_failed"):
+        return f"no fit: {entry['ctf_failed']}"
+    if not known(entry.get("defocus_u")):
         return "not fitted"
-    u, v = row["defocus_u"], row["defocus_v"]
-    parts = [f"{u / 1e4:.2f} / {v / 1e4:.2f} µm", f"{number(row.get('defocus_angle'))}°"]
-    if known(row.get("defocus_error")):
-        parts.append(f"±{number(row['defocus_error'])} Å")
-    parts.append(f"fit {number(row.get('fit_resolution'), 1, 'Å')}")
+    u, v = entry["defocus_u"], entry["defocus_v"]
+    parts = [f"{u / 1e4:.2f} / {v / 1e4:.2f} µm", f"{number(entry.get('defocus_angle'))}°"]
+    if known(entry.get("defocus_error")):
+        parts.append(f"±{number(entry['defocus_error'])} Å")
+    parts.append(f"fit {number(entry.get('fit_resolution'), 1, 'Å')}")
     return " · ".join(parts)

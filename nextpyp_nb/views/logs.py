@@ -47,7 +47,7 @@ class LogViewer(Box):
         ]
         what = TITLES[self.track] if self.track else self.movie
         say(self.title, markup("<b>Log</b> <span class='nb-muted'>{what}, newest first</span>", what=what))
-        say(self.lines, _lines(chosen) if chosen else "Nothing has happened yet.")
+        say(self.lines, event_lines(chosen) if chosen else "Nothing has happened yet.")
 
     def _open(self, track: str | None, movie: str | None) -> None:
         self.track, self.movie = track, movie
@@ -56,7 +56,8 @@ class LogViewer(Box):
             self.draw(self._snapshot)
 
 
-def _lines(events: list) -> Markup:  # type: ignore[type-arg]
+def event_lines(events: list) -> Markup:  # type: ignore[type-arg]
+    """Events as rows of a table."""
     rows = [
         markup(
             '<tr><td class="nb-muted">{time}</td><td class="{tone}">{level}</td>'

@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 from ipywidgets import Box, Checkbox, IntText, Text
 
+from nextpyp_nb.views.change_bar import ChangeBar
 from nextpyp_nb.views.curves import CtfPlot, MotionPlot
+from nextpyp_nb.views.logs import event_lines
 from nextpyp_nb.views.markup import clock, markup
-from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
+from nextpyp_nb.views.micrograph_files import field, load, path
+from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.state import LiveState, Snapshot
-from nextpyp_nb.views.widgets.micrograph import MicrographImage
+from nextpyp_nb.views.widgets.keys import Keys
+from nextpyp_nb.views.widgets.micrograph import MicrographImage, clicked_place
 from nextpyp_nb.views.widgets.spectrum import SpectrumImage
 
 WAITING = "Waits for the first micrograph: it appears here as soon as a movie is aligned."
@@ -37,13 +41,24 @@ class MicrographsPage(Box):
         self.find.add_class("nb-find")
         self.find.observe(self._search, "value")
         self.title = text("", "nb-grow", "nb-micrograph-name")
-        self.exclude = button("Exclude", self.toggle_excluded, "nb-exclude")
-        self.image = MicrographImage(waiting=WAITING)
+        self.log_button = button("Log", self.toggle_log, "nb-log-of-micrograph")
+        self.exclude = button("Exclude (x)", self.toggle_excluded, "nb-exclude")
+        self.image = MicrographImage(self.heard, waiting=WAITING)
+        self.change = ChangeBar(session, live)
+        self.log_lines = text("", "nb-log-lines")
+        self.log_card = column(self.log_lines, classes=("nb-card", "nb-log", "nb-hidden"))
         self.ctf, self.motion, self.spectrum = CtfPlot(), MotionPlot(), SpectrumImage()
         self.waits = text(WAITING, "nb-nothing")
-        self.body = Box([column(self.image, classes=("nb-card",)), self._side()])
+        self.body = Box([column(self.image, self.change, classes=("nb-card",)), self._side()])
         self.body.add_class("nb-micrograph-page")
-        super().__init__([self._navigator(), self.waits, self.body])
+        keys = Keys(
+            {
+                "ArrowLeft": lambda: self.step(-1),
+                "ArrowRight": lambda: self.step(1),
+                "x": self.toggle_excluded,
+            }
+        )
+        super().__init__([self._navigator(), self.log_card, self.waits, self.body, keys])
         for name in ("nb-column", "nb-micrographs"):
             self.add_class(name)
         show(self.body, False)
@@ -51,6 +66,8 @@ class MicrographsPage(Box):
     def draw(self, snapshot: Snapshot) -> None:
         """Follow the newest while Watch is on; else stay, and say how many there are."""
         self.table = snapshot.micrographs
+        self.image.editable = snapshot.writer
+        show(self.exclude, snapshot.writer)
         self._choose()
 
     @guarded
@@ -73,6 +90,25 @@ class MicrographsPage(Box):
             name, excluded = self.name, not self._excluded()
             self.live.do(lambda: self.session.exclude(name, excluded), doing=name)
 
+    @guarded
+    def toggle_log(self) -> None:
+        """Show what happened to this micrograph, or put it away."""
+        show(self.log_card, not shown(self.log_card))
+        self._show_log()
+
+    @guarded
+    def heard(self, content: dict[str, Any]) -> None:
+        """A particle added or taken away by mouse, or a threshold to use."""
+        if "threshold" in content:
+            threshold = round(float(content["threshold"]), 2)
+            return self.change.ask({"picking.threshold": threshold}, f"Threshold {threshold:g} σ")
+        add, name = "add" in content, str(content["name"])
+        y, x = clicked_place(content["add" if add else "remove"], self.image.height)
+        command = self.session.add_pick if add else self.session.remove_pick
+        doing = "Add a pick" if add else "Remove a pick"
+        failed = self.image.refuse
+        return self.live.do(lambda: command(name, y, x), lambda _: self._load(), doing=doing, failed=failed)
+
     def _navigator(self) -> Box:
         back = [button("|◀", lambda: self.go(0), "nb-first", tooltip="First")]
         back += [button(word, lambda by=by: self.step(by), f"nb-step{by}") for by, word in STEPS[:3]]
@@ -86,7 +122,7 @@ class MicrographsPage(Box):
             self.watch,
             self.find,
             self.title,
-            self.exclude,
+            group(self.log_button, self.exclude),
             classes=("nb-navigator",),
         )
 
@@ -121,17 +157,32 @@ class MicrographsPage(Box):
         entry = self.table.iloc[place].to_dict()
         self.name = str(entry["name"])
         self._say_where(place, entry)
-        key = (self.name, entry.get("finished"), entry.get("revision"))
+        key = (self.name, entry.get("finished"), entry.get("revision"), entry.get("particles"))
         if key != self._drawn:
             self._drawn = key
-            self.live.do(lambda: load(self.session, entry), self._show, doing=f"Show {self.name}")
+            self._load()
+
+    def _load(self) -> None:
+        entry = self.table.iloc[self._place()].to_dict()
+        self.live.fetch(lambda: load(self.session, entry), self._show)
+        self._show_log()
+
+    def _show_log(self) -> None:
+        name = self.name
+        if name is None or not shown(self.log_card):
+            return
+
+        def told(events: list[Any]) -> None:
+            say(self.log_lines, event_lines(events) if events else f"Nothing is written down about {name}.")
+
+        self.live.fetch(lambda: self.session.events(movie=name), told)
 
     def _say_where(self, place: int, entry: dict[str, Any]) -> None:
         self._quiet = True
         self.index.value = place + 1
         self._quiet = False
         say(self.count, f"of {len(self.table):,}")
-        self.exclude.description = "Include" if self._excluded() else "Exclude"
+        self.exclude.description = "Include (x)" if self._excluded() else "Exclude (x)"
         note = f"{clock(entry.get('finished'))}"
         if self._excluded():
             note += " · excluded"
@@ -149,22 +200,11 @@ class MicrographsPage(Box):
         entry = loaded["entry"]
         if entry["name"] != self.name:
             return
-        picks = loaded["picks"] or {"centres": np.zeros((0, 2)), "scores": np.zeros(0), "radius": 0.0}
         self.image.waiting = "" if loaded["picture"] else "There is no picture of this micrograph."
-        self.image.show(
-            loaded["picture"],
-            shape=(int(entry["height"]), int(entry["width"])),
-            pixel_size=float(entry["pixel_size"]),
-            centres=picks["centres"],
-            scores=picks["scores"],
-            radius=float(picks["radius"]),
-        )
-        profile, motion = loaded["ctf"], loaded["trajectory"]
-        self.ctf.draw(entry, profile)
-        self.motion.draw(entry, None if motion is None else motion["shifts"] * float(motion["pixel_size"]))
-        resolution = entry.get("fit_resolution")
-        ring = 2 * float(entry["pixel_size"]) / resolution if resolution and np.isfinite(resolution) else 0.0
-        self.spectrum.show(None if profile is None else profile.get("spectrum"), ring)
+        self.image.show(entry, loaded["picture"], loaded["picks"], loaded["radius"])
+        self.ctf.draw(entry, loaded["ctf"])
+        self.motion.draw(entry, path(loaded["motion"]), field(loaded["motion"]))
+        self.spectrum.show(loaded["ctf"], entry)
 
     @guarded
     def _typed(self, change: Any) -> None:
@@ -178,22 +218,3 @@ class MicrographsPage(Box):
             hits = np.flatnonzero(self.table["name"].str.lower().str.contains(wanted, regex=False))
             if len(hits):
                 self.go(int(hits[-1]))
-
-
-def load(session: Any, entry: dict[str, Any]) -> dict[str, Any]:
-    """Read the picture, picks, CTF curves and trajectory of one micrograph; None for what is not there."""
-    name = entry["name"]
-    try:
-        picture = session.file("preview", name).read_bytes()
-    except FileNotFoundError:
-        picture = b""
-    arrays = {kind: _arrays(session, kind, name) for kind in ("picks", "ctf", "trajectory")}
-    return {"entry": entry, "picture": picture, **arrays}
-
-
-def _arrays(session: Any, kind: str, name: str) -> dict[str, Any] | None:
-    try:
-        with np.load(session.file(kind, name), allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        return None

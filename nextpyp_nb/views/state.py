@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nextpyp_nb.session.gain_check import gain_alert
+from nextpyp_nb.session.groups import may
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.selection import Selection
@@ -30,6 +31,7 @@ class Snapshot:
     events: list[Any]
     gain_alert: dict[str, Any] | None = None
     filters: dict[str, str] = field(default_factory=dict)
+    writer: bool = True
 
     @property
     def particles(self) -> int:
@@ -52,6 +54,7 @@ def read_snapshot(session: Any) -> Snapshot:
         events=session.events(limit=200),
         gain_alert=gain_alert(session.folder, settings),
         filters=session.filters,
+        writer=may(session.role(), "exclude"),
     )
 
 
@@ -131,25 +134,38 @@ class LiveState:
                 self._draw(drawer)
 
     def do(
-        self, command: Callable[[], Any], then: Callable[[Any], None] | None = None, *, doing: str = ""
+        self,
+        command: Callable[[], Any],
+        then: Callable[[Any], None] | None = None,
+        *,
+        doing: str = "",
+        failed: Callable[[], None] | None = None,
     ) -> None:
-        """Run ``command`` beside the page, wait for the runner's answer to it, and show what it says."""
+        """Run ``command`` beside the page, wait for the runner's answer to it, and show what it says.
+
+        ``then`` gets the answer to one that was carried out; ``failed`` is called for any other.
+        """
         if self._loop is None or not self._loop.is_running():
             try:
-                self._finish(_answered(command), then, doing)
+                self._finish(_answered(command), then, doing, failed)
             except Exception as error:
-                self.banner.show(error, doing)
+                self._fail(error, doing, failed)
             return
-        job = asyncio.run_coroutine_threadsafe(self._do(command, then, doing), self._loop)
+        job = asyncio.run_coroutine_threadsafe(self._do(command, then, doing, failed), self._loop)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
-    async def _do(self, command: Callable[[], Any], then: Callable[[Any], None] | None, doing: str) -> None:
+    async def _do(self, command: Callable[[], Any], then: Any, doing: str, failed: Any) -> None:
         try:
             answer = await asyncio.to_thread(_answered, command)
-            self._finish(answer, then, doing)
+            self._finish(answer, then, doing, failed)
         except Exception as error:
-            self.banner.show(error, doing)
+            self._fail(error, doing, failed)
+
+    def _fail(self, error: Exception, doing: str, failed: Any) -> None:
+        self.banner.show(error, doing)
+        if failed is not None:
+            failed()
 
     def fetch(self, read: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Read something beside the page, and draw it; errors appear on the page."""
@@ -169,10 +185,12 @@ class LiveState:
         except Exception as error:
             self.banner.show(error)
 
-    def _finish(self, answer: Any, then: Callable[[Any], None] | None, doing: str) -> None:
+    def _finish(self, answer: Any, then: Any, doing: str, failed: Any) -> None:
         self.answer = answer
         if getattr(answer, "ok", True) is False:
             self.banner.refuse(f"{doing}: {answer.message}" if doing else answer.message)
+            if failed is not None:
+                failed()
         elif then is not None:
             then(answer)
         self.refresh()

@@ -10,7 +10,7 @@ from nextpyp_nb.session.filters import Condition
 from nextpyp_nb.views.curves import CtfPlot
 from nextpyp_nb.views.gallery import states
 from nextpyp_nb.views.markup import clock, markup
-from nextpyp_nb.views.micrographs import load
+from nextpyp_nb.views.micrograph_files import load
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plots import card_lines
 from nextpyp_nb.views.quantities import QUANTITIES, measured, quantity, seconds, values
@@ -264,9 +264,7 @@ class TablePage(Box):
         self.picture.value = loaded["picture"]
         show(self.picture, bool(loaded["picture"]))
         self.ctf.draw(entry, profile)
-        resolution = entry.get("fit_resolution")
-        ring = 2 * float(entry["pixel_size"]) / resolution if resolution and np.isfinite(resolution) else 0.0
-        self.spectrum.show(None if profile is None else profile.get("spectrum"), ring)
+        self.spectrum.show(profile, entry)
 
 
 def _heading(name: str) -> str:

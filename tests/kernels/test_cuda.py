@@ -8,7 +8,7 @@ import pytest
 
 from nextpyp_nb.kernels import frame_sum
 from nextpyp_nb.kernels._gpu_motion import add_moved
-from nextpyp_nb.kernels.local_motion import local_shifts
+from nextpyp_nb.records import local_shifts
 
 SOURCES = ("motion", "events")
 

@@ -6,7 +6,8 @@ from nextpyp_nb.formats.star import read_motion_star, write_motion_star
 from nextpyp_nb.kernels import frame_sum, motion
 from nextpyp_nb.kernels.align import moving_part
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.kernels.local_motion import fit_local_motion, local_shifts
+from nextpyp_nb.kernels.local_motion import fit_local_motion
+from nextpyp_nb.records import local_shifts
 
 SHAPE = (320, 400)
 FRAMES = 12

@@ -126,6 +126,9 @@ class FakeSession:
     def failed(self):
         return self.failures
 
+    def role(self):
+        return "owner"
+
     def events(self, **_):
         return self.happened
 
@@ -153,6 +156,8 @@ class FakeSession:
             "update_classes",
             "export",
             "accept_class",
+            "add_pick",
+            "remove_pick",
             "save_filter",
         ):
             return lambda *args, **kwargs: self._command(name, *args, *kwargs.values())
@@ -188,7 +193,13 @@ def write_files(session):
         session.file("preview", name).write_bytes(b"jpeg")
         shifts = np.array([[0, 0], [1, 2]], np.float32)
         arrays = {
-            "picks": {"centres": np.array(centres), "scores": np.arange(len(centres)) + 5.0, "radius": 60.0},
+            "picks": {
+                "centres": np.array(centres),
+                "scores": np.arange(len(centres)) + 5.0,
+                "radius": 60.0,
+                "pixel_size": 1.5,
+                "threshold": 4.0,
+            },
             "ctf": {
                 "frequency": np.linspace(0.02, 0.3, 20),
                 "radial_average": np.ones(20),

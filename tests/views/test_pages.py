@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from nextpyp_nb.session import create_session, open_session
+from nextpyp_nb.session.manual_picks import ADDED, FOUND, REMOVED
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views import App, track_panel
 from nextpyp_nb.views.app import SessionPages
@@ -15,7 +16,7 @@ from nextpyp_nb.views.curves import round_ticks
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.pieces import Banner
-from nextpyp_nb.views.widgets.micrograph import drawn_picks
+from nextpyp_nb.views.widgets.micrograph import clicked_place, drawn_picks
 
 
 def hidden(widget):
@@ -25,8 +26,9 @@ def hidden(widget):
 def test_a_pick_is_drawn_upside_down_where_its_pixel_is():
     # Row 0 of an array is the lowest row of the picture; pixel centres lie half a pixel in.
     corner = drawn_picks(np.array([[0.0, 0.0], [399.0, 599.0]]), np.array([5.0, 6.0]), 400)
-    assert corner.tolist() == [[0.5, 399.5, 5.0], [599.5, 0.5, 6.0]]
-    assert drawn_picks(np.zeros((0, 2)), np.zeros(0), 400).shape == (0, 3)
+    assert corner.tolist() == [[0.5, 399.5, 5.0, 0.0], [599.5, 0.5, 6.0, 0.0]]
+    assert drawn_picks(np.zeros((0, 2)), np.zeros(0), 400).shape == (0, 4)
+    assert clicked_place([599.5, 0.5], 400) == (399.0, 599.0)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 1), (-0.003, 0.004), (12.5, 980.0)])
@@ -53,12 +55,12 @@ def test_micrographs_wait_then_follow_the_newest(session, live, micrographs, mic
         live.refresh()
         assert micrographs.name == f"m{i}"
     assert micrographs.image.picture == b"jpeg"
-    assert np.frombuffer(micrographs.image.picks, np.float32).tolist() == [20.5, 389.5, 5.0]
+    assert np.frombuffer(micrographs.image.picks, np.float32).tolist() == [20.5, 389.5, 5.0, 0.0]
     assert micrographs.image.radius_px == 40.0
     assert micrographs.motion.path.x.tolist() == [0.0, 3.0]
     assert micrographs.motion.path.y.tolist() == [0.0, 1.5]
     assert micrographs.spectrum.side == 16
-    assert micrographs.spectrum.ring == pytest.approx(2 * 1.5 / 4.2)
+    assert (micrographs.spectrum.nyquist, micrographs.spectrum.resolution) == (3.0, 4.2)
 
 
 def test_stepping_ends_watch_and_stays(session, live, micrographs, micrograph, write_files):
@@ -96,6 +98,66 @@ def test_exclude_and_include(session, live, micrographs, micrograph):
     live.refresh()
     micrographs.exclude.click()
     assert session.commands == [("exclude", "m", True), ("exclude", "m", False)]
+
+
+def test_picks_by_mouse_and_a_threshold_for_the_session(session, live, micrographs, micrograph, write_files):
+    write_files("m", centres=((10.0, 20.0), (200.0, 100.0), (300.0, 500.0)))
+    session.put(micrograph("m"))
+    marks = session.folder / "manual_picks" / "m.json"
+    marks.parent.mkdir()
+    marks.write_text('{"added": [[50.0, 60.0]], "removed": [[205.0, 100.0]]}')
+    live.refresh()
+    drawn = np.frombuffer(micrographs.image.picks, np.float32).reshape(-1, 4)
+    assert drawn[:, 3].tolist() == [FOUND, REMOVED, FOUND, ADDED]
+    assert micrographs.image.threshold == 4.0
+    # What is drawn at a place and clicked there is meant at that place.
+    x, y = drawn[2, :2].tolist()
+    micrographs.heard({"remove": [x, y], "name": "m"})
+    micrographs.heard({"add": [0.5, 399.5], "name": "m"})
+    assert session.commands == [("remove_pick", "m", 300.0, 500.0), ("add_pick", "m", 0.0, 0.0)]
+    session.commands.clear()
+    session.settings = session.settings.updated({"picking.radius": 60})
+    micrographs.heard({"threshold": 5.256})
+    assert "redo picks of 1 micrograph" in micrographs.change.words.value
+    assert session.commands == []
+    micrographs.change.sure.click()
+    ((command, settings),) = session.commands
+    assert (command, settings.picking.threshold) == ("save_settings", 5.26)
+    session.runner = "running"
+    session.track("preprocess", state="running")
+    live.refresh()
+    micrographs.heard({"threshold": 6.0})
+    micrographs.change.sure.click()
+    assert session.commands[-1] == ("restart", "preprocess")
+
+
+def test_local_motion_is_drawn_at_its_places(session, live, micrographs, micrograph, write_files):
+    write_files("m")
+    local = np.zeros((2, 6, 3), np.float32)
+    # x grows with y, 2 px from edge to edge in frame 1.
+    local[1, 3, 0] = 2.0
+    with session.file("trajectory", "m").open("wb") as stream:
+        np.savez(stream, shifts=np.zeros((2, 2), np.float32), pixel_size=1.5, local=local)
+    session.put(micrograph("m"))
+    live.refresh()
+    assert not hidden(micrographs.motion.choice)
+    micrographs.motion.which[1].click()
+    drawn = np.column_stack([micrographs.motion.path.x, micrographs.motion.path.y]).reshape(-1)
+    tracks = np.append(drawn, [np.nan, np.nan]).reshape(25, 3, 2)
+    moved = tracks[:, 1] - tracks[:, 0]
+    assert moved[:, 1] == pytest.approx(np.zeros(25))
+    # Places lie 0.2 apart from -0.4 to 0.4 of the height: the upper row moves against the lower one.
+    assert moved[::5, 0] / moved[-1, 0] == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert "up to 1.2 Å" in micrographs.motion.title.value
+
+
+def test_a_reader_may_look_only(session, live, micrographs, micrograph, write_files):
+    session.role = lambda: "reader"
+    write_files("m")
+    session.put(micrograph("m"))
+    live.refresh()
+    assert not micrographs.image.editable
+    assert hidden(micrographs.exclude)
 
 
 @pytest.fixture

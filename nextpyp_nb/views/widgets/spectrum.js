@@ -1,16 +1,28 @@
-// A square of grey values, with a circle at the resolution of the fit.
+// A square of grey values with rings at round resolutions and at that of the fit; the pointer reads others.
+const ROUND = [30, 20, 15, 10, 8, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5];
+const STYLE = `
+.nb-spectrum-frame { position: relative; max-width: 260px; margin: auto; }
+.nb-spectrum-canvas { width: 100%; aspect-ratio: 1; display: block; border-radius: 4px; cursor: crosshair; }
+.nb-spectrum-read { position: absolute; left: 6px; bottom: 6px; padding: 0 6px; border-radius: 4px; background: rgb(0 0 0 / 55%); color: #fff; font-size: 11px; pointer-events: none; }
+.nb-spectrum-read:empty { display: none; }
+`;
+
 function render({ model, el }) {
-  const canvas = document.createElement("canvas");
+  const canvas = document.createElement("canvas"), read = document.createElement("div");
+  const frame = document.createElement("div"), style = document.createElement("style");
   canvas.className = "nb-spectrum-canvas";
-  canvas.style.cssText = "width: 100%; max-width: 260px; aspect-ratio: 1; display: block; margin: auto; border-radius: 4px;";
-  el.append(canvas);
+  canvas.setAttribute("aria-label", "power spectrum; fitted CTF in its left half");
+  read.className = "nb-spectrum-read";
+  frame.className = "nb-spectrum-frame";
+  style.textContent = STYLE;
+  frame.append(canvas, read);
+  el.append(style, frame);
+
   function draw() {
     const n = model.get("side"), grey = model.get("pixels");
-    canvas.style.visibility = n ? "visible" : "hidden";
+    frame.style.visibility = n ? "visible" : "hidden";
     if (!n) return;
-    canvas.width = canvas.height = n;
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(n, n);
+    const picture = new OffscreenCanvas(n, n), image = new ImageData(n, n);
     for (let y = 0; y < n; y++) {
       for (let x = 0; x < n; x++) {
         // Row 0 of an array lies at the bottom.
@@ -19,17 +31,48 @@ function render({ model, el }) {
         image.data[at + 3] = 255;
       }
     }
-    context.putImageData(image, 0, 0);
-    const ring = model.get("ring");
-    if (ring > 0 && ring <= 1) {
-      context.strokeStyle = "#ee6a5b";
-      context.lineWidth = n / 260;
-      context.setLineDash([n / 60, n / 60]);
-      context.beginPath();
-      context.arc(n / 2, n / 2, ring * n / 2, 0, 2 * Math.PI);
-      context.stroke();
-    }
+    picture.getContext("2d").putImageData(image, 0, 0);
+    const side = (canvas.width = canvas.height = 520), context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0, side, side);
+    rings(context, side);
   }
+
+  function rings(context, side) {
+    const nyquist = model.get("nyquist"), fit = model.get("resolution");
+    if (!nyquist) return;
+    const radius = (resolution) => nyquist / resolution * side / 2;
+    function circle(resolution, colour, dashes, place) {
+      const r = radius(resolution);
+      context.strokeStyle = context.fillStyle = colour;
+      context.setLineDash(dashes);
+      context.beginPath();
+      context.arc(side / 2, side / 2, r, 0, 2 * Math.PI);
+      context.stroke();
+      context.fillText(`${resolution.toFixed(1).replace(".0", "")} Å`, side / 2 + r * Math.cos(place), side / 2 - r * Math.sin(place));
+    }
+    context.font = "22px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.lineWidth = 1.5;
+    context.shadowColor = "#000";
+    context.shadowBlur = 4;
+    let last = 40;
+    for (const resolution of ROUND) {
+      const r = radius(resolution);
+      if (r > 0.97 * side / 2 || r - last < 44 || (fit > 0 && Math.abs(r - radius(fit)) < 40)) continue;
+      circle(resolution, "rgb(255 255 255 / 75%)", [2, 8], 0.25 * Math.PI);
+      last = r;
+    }
+    context.lineWidth = 2.5;
+    if (fit > 0 && radius(fit) <= side / 2) circle(fit, "#ff7a6b", [8, 8], 0.75 * Math.PI);
+    context.shadowBlur = 0;
+  }
+
+  canvas.addEventListener("pointermove", (event) => {
+    const side = canvas.clientWidth, r = Math.hypot(event.offsetX - side / 2, event.offsetY - side / 2);
+    const nyquist = model.get("nyquist");
+    read.textContent = nyquist && r > 2 ? `${(nyquist * side / 2 / r).toFixed(r > side / 8 ? 2 : 1)} Å` : "";
+  });
+  canvas.addEventListener("pointerleave", () => { read.textContent = ""; });
   model.on("change:serial", draw);
   draw();
   return () => model.off("change:serial", draw);
