@@ -13,9 +13,12 @@ from nextpyp_nb.settings import Settings
 
 # Names of commands, and whether the store alone carries them out.
 WRITTEN = (
-    "save_settings", "retry", "ignore", "exclude", "save_filter", "accept_class", "add_pick", "remove_pick",
+    "save_settings", "retry", "ignore", "exclude", "save_filter", "mark_classes", "add_pick", "remove_pick",
 )  # fmt: skip
-WORKING = ("start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export")
+WORKING = (
+    "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export",
+    "use_templates",
+)  # fmt: skip
 MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles")
 
 
@@ -68,9 +71,11 @@ def _written(store: Store, command: Command) -> str:
                     store.exclude(movie, excluded)
             what = f"{movies[0]} is" if len(movies) == 1 else f"{len(movies):,} micrographs are"
             return f"{what} {'excluded' if excluded else 'included'}."
-        case "accept_class":
-            store.accept_class(int(arguments["number"]), arguments.get("accepted"), arguments.get("round"))
-            return f"Class {arguments['number']} is marked."
+        case "mark_classes":
+            identities, accepted = list(map(int, arguments["identities"])), arguments.get("accepted")
+            store.mark_classes(identities, accepted)
+            done = "unmarked" if accepted is None else "accepted" if accepted else "rejected"
+            return f"{len(identities)} class{'es are' if len(identities) != 1 else ' is'} {done}."
         case "add_pick" | "remove_pick":
             return _marked(store, arguments, add=command.name == "add_pick")
         case _:

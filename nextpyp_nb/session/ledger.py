@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from nextpyp_nb import __version__
+from nextpyp_nb.session.accepted import class_rule
 from nextpyp_nb.session.database import Database, Row, to_json
 from nextpyp_nb.session.stages import TRACKS
 from nextpyp_nb.settings import Settings
@@ -61,6 +62,7 @@ class Ledger(Database):
 
     def save_revision(self, settings: Settings, actor: str) -> int:
         """Keep ``settings`` as the newest revision, if anything changed. Returns its number."""
+        class_rule(settings.class2d.accept)
         with self.transaction():
             last = self._row("SELECT number, settings FROM revision ORDER BY number DESC LIMIT 1")
             if last is not None and Settings.model_validate_json(last["settings"]) == settings:

@@ -15,7 +15,7 @@ _OF_MOVIE = {
 }  # fmt: skip
 _OF_ROUND = {
     "classes": "classes.mrcs", "assignments": "assignments.npz", "state": "state.npz",
-    "classes_sheet": "classes.png", "classes_layout": "classes.json",
+    "classes_sheet": "classes.png", "classes_layout": "classes.json", "classes_picture": "classes.jpg",
 }  # fmt: skip
 
 

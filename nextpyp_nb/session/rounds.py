@@ -8,33 +8,43 @@ from typing import Any
 
 from nextpyp_nb.session.database import Database, Row, to_json
 
-# Particles count while their micrograph is up to date, kept, and well enough fitted.
-_USABLE = (
-    " FROM batch b JOIN movie m ON m.id = b.movie_id JOIN task t ON t.movie_id = b.movie_id"
-    " JOIN micrograph g ON g.movie_id = b.movie_id WHERE t.state = 'done' AND m.excluded = 0"
-    " AND g.ctf_failed IS NULL AND g.defocus_u IS NOT NULL AND COALESCE(g.fit_resolution, 1e9) <= ?"
+# Micrographs that are up to date; their particles count while they are kept, and well enough fitted.
+_BATCHES = (
+    "SELECT b.id, b.particles, m.name, m.excluded = 0 AND g.ctf_failed IS NULL AND g.defocus_u IS NOT NULL"
+    " AND COALESCE(g.fit_resolution, 1e9) <= ? AS usable FROM batch b JOIN movie m ON m.id = b.movie_id"
+    " JOIN task t ON t.movie_id = b.movie_id JOIN micrograph g ON g.movie_id = b.movie_id"
+    " WHERE t.state = 'done' ORDER BY b.id DESC"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """Particles that may be classified, and how many of them no round under this key has seen."""
+    """Particles that may be classified, and how many of them no round under this key has seen.
+
+    ``leaving`` are those that the last round counted and the next one will not.
+    """
 
     particles: int
     new: int
+    leaving: int
     micrographs: int
     last_round: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedRound:
-    """A round to compute: micrograph names in commit order, and the round to go on from."""
+    """A round to compute: micrograph names in commit order, and the round to go on from.
+
+    ``last`` is the newest done one, whatever its key; new classes are known by ``first_identity`` and up.
+    """
 
     number: int
     names: list[str]
     batches: list[int]
     particles: int
     previous: int | None
+    last: int | None
+    first_identity: int
     key: str
     epoch: int
 
@@ -43,17 +53,22 @@ class Rounds(Database):
     """What the store knows and writes of 2D classification."""
 
     def pending_particles(
-        self, ctf_max_resolution: float, key: str, passing: Collection[str] | None = None
+        self,
+        ctf_max_resolution: float,
+        key: str,
+        passing: Collection[str] | None = None,
+        max_particles: int | None = None,
     ) -> Pending:
         """What a round under ``key`` (`stages.classify_key`) could use now, of ``passing`` micrographs."""
-        rows = self._rows(f"SELECT b.id, b.particles, m.name{_USABLE}", ctf_max_resolution)
-        rows = [row for row in rows if passing is None or row["name"] in passing]
+        kept, refused = self._batches(ctf_max_resolution, passing)
+        kept = _newest(kept, max_particles)
         last = self._last_round(key)
         seen = set() if last is None else set(json.loads(last["record"]))
         return Pending(
-            particles=sum(row["particles"] for row in rows),
-            new=sum(row["particles"] for row in rows if row["id"] not in seen),
-            micrographs=len(rows),
+            particles=sum(row["particles"] for row in kept),
+            new=sum(row["particles"] for row in kept if row["id"] not in seen),
+            leaving=sum(row["particles"] for row in refused if row["id"] in seen),
+            micrographs=len(kept),
             last_round=None if last is None else last["number"],
         )
 
@@ -69,17 +84,16 @@ class Rounds(Database):
     ) -> ClaimedRound:
         """Record the batches, in commit order, that the next round consumes (the newest, if too many)."""
         with self.transaction():
-            rows = self._rows(
-                f"SELECT b.id, b.particles, m.name{_USABLE} ORDER BY b.id DESC", ctf_max_resolution
-            )
-            rows = [row for row in rows if passing is None or row["name"] in passing]
-            rows = _newest(rows, max_particles)[::-1]
-            last = self._last_round(key)
+            rows = _newest(self._batches(ctf_max_resolution, passing)[0], max_particles)[::-1]
+            previous = self._last_round(key)
             number = 1 + int(self._value("SELECT COALESCE(MAX(number), 0) FROM round"))
             claimed = ClaimedRound(
                 number=number, names=[row["name"] for row in rows], batches=[row["id"] for row in rows],
                 particles=sum(row["particles"] for row in rows),
-                previous=None if last is None else last["number"], key=key, epoch=self.epoch,
+                previous=None if previous is None else previous["number"],
+                last=self._value("SELECT MAX(number) FROM round WHERE state = 'done'"),
+                first_identity=1 + int(self._value("SELECT COALESCE(MAX(identity), -1) FROM class")),
+                key=key, epoch=self.epoch,
             )  # fmt: skip
             self._run(
                 "INSERT INTO round(number, state, particles, started, seed, record, key, revision, epoch)"
@@ -97,22 +111,28 @@ class Rounds(Database):
         particles: int,
         resolution: float | None,
         path: str,
+        **told: Any,
     ) -> None:
-        """A round's classes (number, count, share, resolution, score), its state and the event."""
+        """A round's classes (number, identity, count, share, resolution, score), its state and the event.
+
+        ``told`` may hold new (particles), churn and annealed (classes were found anew).
+        """
         with self.transaction():
             changed = self._run(
                 "UPDATE round SET state = 'done', particles = ?, classes = ?, resolution = ?, path = ?,"
-                " finished = ? WHERE number = ? AND state = 'running' AND epoch = ?",
-                particles, len(classes), resolution, path, time.time(), number, self.epoch,
+                " new = ?, churn = ?, annealed = ?, finished = ?"
+                " WHERE number = ? AND state = 'running' AND epoch = ?",
+                particles, len(classes), resolution, path, *map(told.get, ("new", "churn", "annealed")),
+                time.time(), number, self.epoch,
             ).rowcount  # fmt: skip
             if not changed:
                 raise ValueError(f"round {number} is not running: its result came too late")
             self._run_many(
-                "INSERT INTO class(round, number, count, share, resolution, score, accepted)"
+                "INSERT INTO class(round, number, identity, count, share, resolution, score)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (number, c["number"], c["count"], c["share"], c.get("resolution"), c.get("score"),
-                     c.get("accepted"))
+                    (number, c["number"], c.get("identity"), c["count"], c["share"], c.get("resolution"),
+                     c.get("score"))
                     for c in classes
                 ],
             )  # fmt: skip
@@ -137,22 +157,22 @@ class Rounds(Database):
         states = [row["state"] for row in self._rows("SELECT state FROM round ORDER BY number DESC LIMIT 10")]
         return next((i for i, state in enumerate(states) if state != "failed"), len(states))
 
-    def accept_class(self, number: int, accepted: bool | None, round: int | None = None) -> None:
-        """Accept or reject a class of a round (the last when not said); None takes the mark off."""
+    def mark_classes(self, identities: Collection[int], accepted: bool | None) -> None:
+        """Accept or reject classes, known by their identity, for good; None takes the mark off."""
         with self.transaction():
-            if round is None:
-                round = self._value("SELECT MAX(number) FROM round WHERE state = 'done'")
-            mark = None if accepted is None else int(accepted)
-            changed = self._run(
-                "UPDATE class SET accepted = ? WHERE round = ? AND number = ?", mark, round, number
-            ).rowcount
-            if not changed:
-                raise ValueError(f"no class {number} in round {round}")
+            known = {row["identity"] for row in self._rows("SELECT DISTINCT identity FROM class")}
+            if unknown := sorted(set(identities) - known):
+                raise ValueError(f"there is no class of identity {unknown[0]} in this session")
+            rows = [(identity,) for identity in identities]
+            self._run_many("DELETE FROM class_mark WHERE identity = ?", rows)
+            if accepted is not None:
+                self._run_many(f"INSERT INTO class_mark VALUES (?, {int(accepted)})", rows)
 
     def clear_classes(self) -> int:
         """Drop all rounds; particles stay. The files are removed afterwards. Returns how many rounds."""
         with self.transaction():
             self._run("DELETE FROM class")
+            self._run("DELETE FROM class_mark")
             dropped = self._run("DELETE FROM round").rowcount
             self.log("cleared", f"Cleared {dropped} rounds of 2D classification.", track="classify")
         return dropped
@@ -184,6 +204,17 @@ class Rounds(Database):
                 " ON CONFLICT(movie_id) DO NOTHING",
                 particles, movie,
             )  # fmt: skip
+
+    def _batches(
+        self, ctf_max_resolution: float, passing: Collection[str] | None
+    ) -> tuple[list[Row], list[Row]]:
+        """Batches of micrographs that are up to date, newest first: those that count, and the others."""
+        kept: list[Row] = []
+        refused: list[Row] = []
+        for row in self._rows(_BATCHES, ctf_max_resolution):
+            passes = row["usable"] and (passing is None or row["name"] in passing)
+            (kept if passes else refused).append(row)
+        return kept, refused
 
     def _last_round(self, key: str) -> Row | None:
         """The newest done round, if it was computed under ``key``: others are no start to go on from."""

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nextpyp_nb.session import commands, tables
+from nextpyp_nb.session.classes2d import Classes2d
 from nextpyp_nb.session.events import Event, moment
 from nextpyp_nb.session.filters import apply_filter
 from nextpyp_nb.session.groups import may, refusal, role, user_name
@@ -36,7 +36,7 @@ class Revision:
     settings: Settings
 
 
-class Session:
+class Session(Classes2d):
     """The session at ``folder``: a read-only view, and commands to its runner."""
 
     def __init__(self, folder: Path) -> None:
@@ -103,16 +103,6 @@ class Session:
         return self._table("micrographs")
 
     @property
-    def classes(self) -> pd.DataFrame:
-        """The classes of the last round."""
-        return self._table("classes")
-
-    @property
-    def rounds(self) -> pd.DataFrame:
-        """Rounds of 2D classification."""
-        return self._table("rounds")
-
-    @property
     def exports(self) -> pd.DataFrame:
         """Exports with their state and path."""
         return self._table("exports")
@@ -127,10 +117,6 @@ class Session:
     def failed(self) -> pd.DataFrame:
         """What failed or is stuck: movie, stage, reason, attempts."""
         return self._table("failed")
-
-    def classes_of(self, round: int) -> pd.DataFrame:
-        """The classes of one round."""
-        return tables.classes(self._reader, round)
 
     def filtered(self, expression: str) -> pd.DataFrame:
         """Micrographs that pass an expression or a named filter, and are not excluded."""
@@ -224,19 +210,9 @@ class Session:
         """Take away the picks within half a radius of (y, x) px, now and when it is picked again."""
         return self._command("remove_pick", {"movie": movie, "y": float(y), "x": float(x)}, actor)
 
-    def accept_class(
-        self, number: int, accepted: bool | None, round: int | None = None, *, actor: str | None = None
-    ) -> Receipt:
-        """Mark a class as accepted, rejected, or neither."""
-        return self._command("accept_class", {"number": number, "accepted": accepted, "round": round}, actor)
-
     def save_filter(self, name: str, expression: str | None, *, actor: str | None = None) -> Receipt:
         """Keep a filter under a name; None deletes it."""
         return self._command("save_filter", {"name": name, "expression": expression}, actor)
-
-    def update_classes(self, *, actor: str | None = None) -> Receipt:
-        """Start a round of 2D classification now."""
-        return self._command("update_classes", {}, actor)
 
     def export(
         self,
@@ -310,22 +286,6 @@ class Session:
                 self._kept[name] = kept
         frame: pd.DataFrame = kept[1]
         return frame.copy()
-
-    def _with_classes(self, particles: pd.DataFrame) -> pd.DataFrame:
-        number = self._reader.value("SELECT MAX(number) FROM round WHERE state = 'done'")
-        path = None if number is None else place(self.folder, "assignments", number)
-        if path is None or not path.is_file():
-            return particles.assign(class_number=0)
-        with np.load(path, allow_pickle=False) as stored:
-            assigned = pd.DataFrame(
-                {
-                    "movie": stored["names"][stored["micrograph"]],
-                    "pick": stored["pick"],
-                    "class_number": stored["class_number"],
-                }
-            )
-        joined = particles.merge(assigned, on=["movie", "pick"], how="left")
-        return joined.fillna({"class_number": 0}).astype({"class_number": int})
 
 
 def read_marker(folder: Path) -> dict[str, Any]:

@@ -20,8 +20,10 @@ READS: dict[str, tuple[str, ...]] = {
     "picking": ("picking",),
     "classify": ("class2d",),
 }
-# When a round starts and how many particles it takes is not what it computes.
-WHEN_ONLY = ("class2d.enable", "class2d.first", "class2d.increment")
+# When a round starts and which classes are wanted of it is not what it computes.
+NOT_COMPUTED = ("class2d.enable", "class2d.first", "class2d.increment", "class2d.accept")
+# In force as soon as it is saved.
+AT_ONCE = ("class2d.accept",)
 WORDS = {"motion": "motion", "ctf": "CTF", "picking": "picks", "classify": "2D classes"}
 
 
@@ -31,7 +33,7 @@ def reads(settings: Settings, stage: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in settings.flat().items()
-        if (name in wanted or name.partition(".")[0] in wanted) and name not in WHEN_ONLY
+        if (name in wanted or name.partition(".")[0] in wanted) and name not in NOT_COMPUTED
     }
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from nextpyp_nb.session.accepted import judged_classes
 from nextpyp_nb.session.events import moment
 from nextpyp_nb.session.lease import runner_state
 from nextpyp_nb.session.reader import Reader
-from nextpyp_nb.session.stages import TRACKS
+from nextpyp_nb.session.stages import AT_ONCE, TRACKS
+from nextpyp_nb.settings import Settings
 
 WINDOW = 600.0
 
@@ -54,15 +56,26 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
         track: _track(rows[track], runner, counts[track], _rate(reader, *done[track], rows[track]["since"]))
         for track in TRACKS
     }
-    in_force = reader.value("SELECT value FROM meta WHERE key = 'applied_revision'")
     error = None
     if runner == "stale":
         error = "it was killed, or see the end of logs/runner.log; Start goes on where it was"
     return SessionStatus(
         name=name, runner=runner, since=moment(lease["since"]), host=lease["host"], pid=lease["pid"],
-        revision=int(in_force or reader.value("SELECT MAX(number) FROM revision") or 0), error=error,
+        revision=_in_force(reader), error=error,
         tracks=tracks,
     )  # fmt: skip
+
+
+def _in_force(reader: Reader) -> int:
+    """The newest revision if what changed since it was applied holds at once, else the applied one."""
+    newest = int(reader.value("SELECT MAX(number) FROM revision") or 0)
+    applied = int(reader.value("SELECT value FROM meta WHERE key = 'applied_revision'") or newest)
+    if applied != newest:
+        rows = reader.rows("SELECT settings FROM revision WHERE number IN (?, ?)", applied, newest)
+        before, after = (Settings.model_validate_json(row["settings"]) for row in rows)
+        if set(before.changes(after)) <= set(AT_ONCE):
+            return newest
+    return applied
 
 
 def _track(row: dict[str, Any], runner: str, counts: dict[str, int], rate: float) -> TrackStatus:
@@ -107,16 +120,22 @@ def _preprocess(reader: Reader) -> dict[str, int]:
 def _classify(reader: Reader) -> dict[str, int]:
     by = _by_state(reader, "round")
     last = reader.row(
-        "SELECT particles, COALESCE(json_extract(record, '$[#-1]'), 0) AS batch FROM round"
+        "SELECT number, particles, record, COALESCE(json_extract(record, '$[#-1]'), 0) AS batch FROM round"
         " WHERE state = 'done' ORDER BY number DESC LIMIT 1"
-    ) or {"particles": 0, "batch": 0}
+    ) or {"number": 0, "particles": 0, "record": "[]", "batch": 0}
     picked = reader.row(
-        "SELECT COALESCE(SUM(b.particles), 0) AS total,"
-        " COALESCE(SUM(CASE WHEN b.id > ? THEN b.particles END), 0) AS new"
-        " FROM batch b JOIN movie m ON m.id = b.movie_id WHERE m.excluded = 0",
-        last["batch"],
-    )
+        "SELECT COALESCE(SUM(b.particles) FILTER (WHERE m.excluded = 0), 0) AS total,"
+        " COALESCE(SUM(b.particles) FILTER (WHERE m.excluded = 0 AND b.id > ?), 0) AS new,"
+        " COALESCE(SUM(b.particles) FILTER (WHERE m.excluded AND b.id IN (SELECT value FROM json_each(?))),"
+        " 0) AS leaving FROM batch b JOIN movie m ON m.id = b.movie_id",
+        last["batch"], last["record"],
+    )  # fmt: skip
     assert picked is not None
+    judged, values = judged_classes(reader)
+    accepted = reader.value(
+        f"SELECT COALESCE(SUM(count), 0) FROM ({judged}) WHERE accepted = 1 AND round = ?",
+        *values, last["number"],
+    )  # fmt: skip
     return {
         "waiting": 0,
         "running": by.get("running", 0),
@@ -125,6 +144,8 @@ def _classify(reader: Reader) -> dict[str, int]:
         "particles": picked["total"],
         "classified": last["particles"] or 0,
         "new": picked["new"],
+        "leaving": picked["leaving"],
+        "accepted": accepted,
     }
 
 

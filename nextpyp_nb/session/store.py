@@ -21,11 +21,13 @@ Pre-processing (tasks.py)
     clear_preprocess() -> n; task_counts() -> {state: n}; next_retry() -> seconds or None
     trouble(since) -> sentence why to pause, or None
 2D classification (rounds.py)
-    pending_particles(ctf_max_resolution, key) -> Pending(particles, new, micrographs, last_round)
+    pending_particles(ctf_max_resolution, key, passing, max_particles)
+        -> Pending(particles, new, leaving, micrographs, last_round)
     begin_round(ctf_max_resolution=, key=, seed=, revision=, max_particles=)
         -> ClaimedRound(number, names, batches, particles, previous, ...)
-    commit_round(number, classes, particles=, resolution=, path=); fail_round(number, reason)
-    failed_rounds() -> n in a row; accept_class(number, accepted, round=None); clear_classes() -> n
+    commit_round(number, classes, particles=, resolution=, path=, new=, churn=, annealed=)
+    fail_round(number, reason); failed_rounds() -> n in a row; clear_classes() -> n
+    mark_classes(identities, accepted or None)
 The rest (ledger.py, database.py)
     latest_settings(), applied_settings(), apply_settings() -> (revision, Settings)
     save_revision(settings, actor) -> n

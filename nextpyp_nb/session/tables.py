@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nextpyp_nb.session.accepted import judged_classes
 from nextpyp_nb.session.reader import Reader
 
 TIMES = ("found", "settled", "transferred", "started", "finished", "created", "time", "received")
@@ -98,11 +99,25 @@ def rounds(reader: Reader) -> pd.DataFrame:
 
 def classes(reader: Reader, number: int | None = None) -> pd.DataFrame:
     """The classes of a round (the last done one), in the order of the stack."""
+    judged, values = judged_classes(reader)
     return table(
         reader,
-        "SELECT number, count, share, resolution, score, accepted, round FROM class WHERE round ="
-        " COALESCE(?, (SELECT MAX(number) FROM round WHERE state = 'done')) ORDER BY number",
-        number,
+        f"SELECT number, identity, count, share, resolution, score, mark, accepted, round FROM ({judged})"
+        " WHERE round = COALESCE(?, (SELECT MAX(number) FROM round WHERE state = 'done')) ORDER BY number",
+        *values, number,
+    )  # fmt: skip
+
+
+def class_history(reader: Reader) -> pd.DataFrame:
+    """What every done round gave, oldest first; accepted particles by the marks and the rule of today."""
+    judged, values = judged_classes(reader)
+    return table(
+        reader,
+        "SELECT r.number AS round, finished, finished - started AS seconds, particles, new,"
+        " COUNT(c.number) AS classes, COALESCE(SUM(count) FILTER (WHERE accepted = 1), 0) AS accepted,"
+        f" r.resolution, churn, annealed FROM round r LEFT JOIN ({judged}) c ON c.round = r.number"
+        " AND count > 0 WHERE state = 'done' GROUP BY r.number ORDER BY r.number",
+        *values,
     )
 
 

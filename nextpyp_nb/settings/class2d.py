@@ -43,6 +43,9 @@ class Classification2d(Section):
     filter: str = setting(
         "", "Filter", "Only micrographs that pass, such as fit_resolution<=6 & particles>=20; empty: all."
     )
+    accept: str = setting(
+        "", "Accept classes", "That pass, such as resolution<=12 & share>=0.02; empty: by hand alone."
+    )
     max_particles: int = setting(
         50_000, "Particles in a round", "The newest are used when there are more.",
         unit="particles", advanced=True, ge=200, le=1_000_000,

@@ -1,5 +1,6 @@
 """2D classification: a round when enough new particles came, or when someone asks."""
 
+import time
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
@@ -12,6 +13,8 @@ FUNCTION = "nextpyp_nb.tracks.classify_particles:classify_particles"
 # Fewer particles than this make no classes worth looking at.
 FEWEST = 200
 FAILURES = 3
+# Excluding so large a part of the classified particles begins a round, once it stayed so for some seconds.
+MUCH, CALM = 0.01, 20.0
 
 
 class ClassifyTrack(Track):
@@ -28,7 +31,8 @@ class ClassifyTrack(Track):
         self._asked = False
         self._session = Session(live.folder)
         self._passing: set[str] | None = None
-        self._pending = Pending(particles=0, new=0, micrographs=0, last_round=None)
+        self._pending = Pending(particles=0, new=0, leaving=0, micrographs=0, last_round=None)
+        self._left, self._left_since = 0, 0.0
 
     async def step(self) -> float:
         """Begin a round when one is due."""
@@ -71,7 +75,11 @@ class ClassifyTrack(Track):
         except ValueError as error:
             self.pause(f"paused: {error}; correct Settings, 2D classification, Filter, then press Start")
             return False
-        self._pending = self.live.store.pending_particles(chosen.ctf_max_resolution, key, self._passing)
+        self._pending = self.live.store.pending_particles(
+            chosen.ctf_max_resolution, key, self._passing, chosen.max_particles
+        )
+        if self._pending.leaving != self._left:
+            self._left, self._left_since = self._pending.leaving, time.monotonic()
         return True
 
     def _due(self) -> bool:
@@ -79,7 +87,14 @@ class ClassifyTrack(Track):
             return True
         if self._pending.last_round is None:
             return self._pending.particles >= self.live.settings.class2d.first
-        return self._pending.new >= self.live.settings.class2d.increment
+        return self._pending.new >= self.live.settings.class2d.increment or self._many_leave()
+
+    def _many_leave(self) -> bool:
+        """Whether so many particles were excluded that the classes should not wait for new ones."""
+        stay, leave = self._pending.particles, self._pending.leaving
+        if stay < FEWEST or leave < MUCH * (stay + leave):
+            return False
+        return time.monotonic() - self._left_since >= CALM
 
     async def _begin(self, key: str) -> None:
         chosen = self.live.settings.class2d
@@ -94,6 +109,8 @@ class ClassifyTrack(Track):
             "number": self._round.number,
             "names": self._round.names,
             "previous": self._round.previous,
+            "last": self._round.last,
+            "first_identity": self._round.first_identity,
             "settings": self.live.settings.model_dump(),
             "threads": self._threads,
             "device": 0 if self._devices else None,
@@ -116,12 +133,8 @@ class ClassifyTrack(Track):
             return
         number, self._round, self._progress = self._round.number, None, ""
         if isinstance(outcome, Done):
-            result = outcome.result
-            self.live.store.commit_round(
-                number, result["classes"], particles=result["particles"],
-                resolution=result["resolution"], path=result["path"],
-            )  # fmt: skip
-            self.live.logs[self.name].info(f"round {number} done: {result['particles']} particles")
+            self.live.store.commit_round(number, **outcome.result)
+            self.live.logs[self.name].info(f"round {number} done: {outcome.result['particles']} particles")
         else:
             trace = outcome.traceback if isinstance(outcome, Failed) else ""
             self.live.store.fail_round(number, outcome.reason)
@@ -151,4 +164,5 @@ class ClassifyTrack(Track):
             return f"round {self._round.number}: {self._round.particles:,} particles; {now}"
         if pending.last_round is None:
             return f"first round at {chosen.first:,} particles, {pending.particles:,} so far"
-        return f"next round at {chosen.increment:,} new particles, {pending.new:,} so far"
+        leave = f", {pending.leaving:,} excluded ones leave with it" if pending.leaving else ""
+        return f"next round at {chosen.increment:,} new particles, {pending.new:,} so far{leave}"

@@ -12,16 +12,19 @@ import scipy.fft
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import write_mrc
-from nextpyp_nb.formats.pictures import encode_png
+from nextpyp_nb.formats.pictures import encode_png, write_jpeg
 from nextpyp_nb.kernels.class2d_setup import Class2dResult
 from nextpyp_nb.kernels.class2d_stream import REPLAY, Classification
 from nextpyp_nb.kernels.display import montage
+from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.session.places import place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.class2d_boxes import Boxes, Boxing, ImagesGone, boxing
 from nextpyp_nb.tracks.process_movie import Report
 
 SHEET_COLUMNS = 10
+# Of past rounds so many pictures stay, each of the largest classes.
+PICTURES, PICTURE_CLASSES, PICTURE_SIDE = 200, 60, 64
 # So often a new particle is looked at again in its first round, which settles it.
 AGAIN = 4
 
@@ -30,7 +33,7 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
     """One round over the given micrographs; returns class rows for the store.
 
     ``payload`` holds folder, number, names (of micrographs), previous (number of the round to go on
-    from, or None), settings, threads and device.
+    from, or None), last (the newest done one), first_identity, settings, threads and device.
     """
     settings = Settings.model_validate(payload["settings"])
     folder, number, names = Path(payload["folder"]), int(payload["number"]), payload["names"]
@@ -38,24 +41,30 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
     with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
         stored = _stored(folder, payload.get("previous"))
         engine, boxes = _begin(folder, names, stored, cut, settings, payload.get("device"))
+        if not len(engine.table):
+            engine.next_identity = int(payload["first_identity"])
         new = boxes.enter(engine, names, report)
         if len(boxes.ids) < engine.setup.per_class:
             raise ValueError(
                 f"{len(boxes.ids)} particles could be cut out of micrographs with picks and a CTF fit;"
                 f" {engine.setup.per_class} or more are needed"
             )
-        engine.update(_progress(report), replay=max(REPLAY, AGAIN * new))
+        step = engine.update(_progress(report), replay=max(REPLAY, AGAIN * new))
     result = engine.result()
     _write_round(folder, number, result, engine.to_arrays() | boxes.to_arrays(), boxes.origin(names), cut)
-    _drop_states(folder, {number, payload.get("previous")})
+    _prune(folder, number, payload["last"])
     best = min((c.resolution for c in result.classes if np.isfinite(c.resolution)), default=None)
     return {
         "particles": len(result.ids),
         "resolution": best,
         "classes": [
             {name: (value if value == value else None) for name, value in asdict(c).items()}
-            for c in result.classes
+            | {"identity": int(identity)}
+            for c, identity in zip(result.classes, result.identity, strict=True)
         ],
+        "new": step.new,
+        "churn": step.churn if step.replayed else None,
+        "annealed": step.annealed,
         "path": str(place(folder, "classes", number).parent.relative_to(folder)),
     }
 
@@ -125,14 +134,32 @@ def _write_round(
             {"tile": cut.box, "columns": columns, "pixel_size": cut.pixel_size, "count": len(averages)}
         )
     )
+    _write_picture(part / place(folder, "classes_picture", number).name, result)
     if final.exists():
         shutil.rmtree(final)
     part.rename(final)
 
 
-def _drop_states(folder: Path, kept: set[Any]) -> None:
-    """Remove the states of rounds that none goes on from."""
-    names = {place(folder, "state", number).parent.name for number in kept if number is not None}
-    for path in place(folder, "state", 1).parent.parent.glob("round_*/state.npz"):
-        if path.parent.name not in names:
-            path.unlink()
+def _write_picture(path: Path, result: Class2dResult) -> None:
+    """The largest classes, small, for the history of rounds."""
+    largest = sorted(result.classes, key=lambda c: -c.count)[:PICTURE_CLASSES]
+    chosen = np.asarray(result.averages, np.float32)[[c.number - 1 for c in largest if c.count]]
+    if len(chosen):
+        side = min(PICTURE_SIDE, chosen.shape[-1])
+        small = np.asarray(fourier_resize(chosen, (side, side)))
+        write_jpeg(path, montage(small, min(SHEET_COLUMNS, len(small)), gap=0))
+
+
+def _prune(folder: Path, number: int, last: int | None) -> None:
+    """Leave the picture alone of all rounds but this and the last done one, and nothing of very old ones."""
+    whole = {place(folder, "classes", n).parent for n in (number, last) if n is not None}
+    picture = place(folder, "classes_picture", number).name
+    for past in place(folder, "classes", number).parent.parent.glob("round_*"):
+        if past in whole:
+            continue
+        if int(past.name.removeprefix("round_")) <= number - PICTURES:
+            shutil.rmtree(past)
+            continue
+        for path in past.iterdir():
+            if path.name != picture:
+                path.unlink()

@@ -10,13 +10,13 @@ from nextpyp_nb.session import commands as written
 from nextpyp_nb.session.inbox import Ack, Command
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.stages import WORDS
-from nextpyp_nb.tracks.export import export_plan
+from nextpyp_nb.tracks.export import export_plan, write_templates
 
 if TYPE_CHECKING:
     from nextpyp_nb.tracks.runner import Runner
 
 TITLES = {"transfer": "File transfer", "preprocess": "Pre-processing", "classify": "2D classification"}
-OPTIONS = ("particles", "stack", "float16")
+OPTIONS = ("particles", "stack", "float16", "accepted")
 EXPORT = "nextpyp_nb.tracks.export:export_session"
 
 
@@ -118,6 +118,15 @@ class Commands:
         if not track.wanted:
             track.start()
         return answer
+
+    async def _use_templates(self, command: Command) -> str:
+        runner, chosen = self._runner, set(command.arguments["identities"])
+        path = runner.folder / "templates" / f"{command.uuid}.mrcs"
+        count = await asyncio.to_thread(write_templates, Session(runner.folder), chosen, path)
+        wanted = {"picking.method": "template", "picking.templates": str(path)}
+        settings = runner.store.latest_settings()[1].updated(wanted | {"picking.template_pixel_size": None})
+        number = runner.store.save_revision(settings, command.actor)
+        return f"Revision {number} picks by {count} class averages; Restart of pre-processing applies it."
 
     async def _export(self, command: Command) -> str:
         chosen, runner = command.arguments, self._runner

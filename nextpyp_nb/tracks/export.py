@@ -40,8 +40,12 @@ def export_plan(
     particles: bool = True,
     stack: bool = False,
     float16: bool = False,
+    accepted: bool = False,
 ) -> dict[str, Any]:
-    """What an export of the micrographs that pass ``filter`` will write, as plain numbers."""
+    """What an export of the micrographs that pass ``filter`` will write, as plain numbers.
+
+    ``accepted`` leaves only the particles of accepted classes.
+    """
     table = session.micrographs
     if filter:
         table = session.filtered(filter)
@@ -54,15 +58,18 @@ def export_plan(
     rows["movie"] = [str(movies.get(name) or "") for name in rows["name"]]
     if rows.empty:
         raise ValueError(f"nothing to export: of {len(table)} micrographs none passes and has a CTF fit")
-    rounds = session.rounds
-    done = rounds[rounds["state"] == "done"] if len(rounds) else rounds
+    classes = session.classes
+    wanted = classes.loc[classes["accepted"] == 1, "number"].tolist() if accepted else None
+    if wanted == []:
+        raise ValueError("nothing to export: no class is accepted; accept some or give a rule")
     return {
         "folder": str(session.folder),
         "out": str(Path(out).absolute()),
         "micrographs": rows.to_dict("records"),
         "left_out": table.loc[without, "name"].tolist(),
         "settings": session.settings.model_dump(),
-        "round": int(done["number"].max()) if len(done) else None,
+        "round": int(classes["round"].max()) if len(classes) else None,
+        "accepted": wanted,
         "particles": particles,
         "stack": stack,
         "float16": float16,
@@ -96,6 +103,21 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     return {
         "micrographs": len(rows), "particles": count, "left_out": len(plan["left_out"]), "path": str(out)
     }  # fmt: skip
+
+
+def write_templates(session: Any, identities: set[int], path: Path) -> int:
+    """Write the averages of classes of the last round as a stack; returns how many."""
+    classes = session.classes
+    chosen = classes[classes["identity"].isin(identities) & (classes["count"] > 0)]
+    if len(chosen) < max(len(identities), 1):
+        raise ValueError(
+            f"got classes {sorted(identities)}, expected some that have particles in the last round"
+        )
+    averages, pixel_size = read_mrc(session.file("classes", int(chosen["round"].iloc[0])), stack=True)
+    path.parent.mkdir(exist_ok=True)
+    picked = np.asarray(averages, np.float32)[chosen["number"].to_numpy() - 1]
+    write_mrc(path, picked, pixel_size=pixel_size, stack=True)
+    return len(picked)
 
 
 def _make_room(out: Path) -> None:
@@ -176,6 +198,8 @@ def _export_particles(
         # Of a classified micrograph only what could be boxed goes on; others carry class 0, no alignment.
         table = table.join(mine, how="inner" if len(mine) else "left")
         table = table.fillna(dict.fromkeys(mine.columns, 0)).astype({"class_number": int})
+        if plan["accepted"] is not None:
+            table = table[table["class_number"].isin(plan["accepted"])]
     if plan["stack"] and len(table):
         average, pixel_size = read_mrc(weighted)
         images, kept = extract_particles(

@@ -70,12 +70,16 @@ class ClassesPage(Box):
     @guarded
     def mark(self, number_of_class: int) -> None:
         """A click accepts a class, the next rejects it, the third takes the mark off."""
-        now = self.classes.set_index("number")["accepted"].get(number_of_class)
-        after = True if not known(now) else False if now else None
-        last = int(self.classes["round"].iloc[0]) if "round" in self.classes else None
-        self.live.do(
-            lambda: self.session.accept_class(number_of_class, after, last), doing=f"Class {number_of_class}"
+        clicked = self.classes.set_index("number").loc[number_of_class]
+        identity, now = [int(clicked["identity"])], clicked["mark"]
+        after = (
+            self.session.accept_classes
+            if not known(now)
+            else self.session.reject_classes
+            if now
+            else self.session.unmark_classes
         )
+        self.live.do(lambda: after(identity), doing=f"Class {number_of_class}")
 
     def _show_sheet(self, loaded: tuple[bytes, dict[str, Any]]) -> None:
         sheet, layout = loaded

@@ -105,7 +105,7 @@ def test_only_a_service_speaks_for_others(store, session):
         ("ignore", {"movie": ["x"]}, ""),
         ("save_filter", {"name": "f", "expression": "import os"}, "expected a condition"),
         ("format_disk", {}, "no command 'format_disk'"),
-        ("accept_class", {"number": 3, "accepted": True}, "no class 3"),
+        ("mark_classes", {"identities": [3], "accepted": True}, "no class of identity 3"),
     ],
 )
 def test_wrong_commands_are_answered_not_obeyed(store, session, name, arguments, words):

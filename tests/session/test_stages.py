@@ -41,7 +41,7 @@ def test_each_setting_reaches_exactly_the_stages_that_read_it(settings, item):
     }.get(item.section)  # fmt: skip
     if item.key in ("raw_data.binning", "raw_data.invert", "raw_data.no_frames"):
         first = "motion"
-    if item.key in ("class2d.enable", "class2d.first", "class2d.increment"):
+    if item.key in ("class2d.enable", "class2d.first", "class2d.increment", "class2d.accept"):
         first = None
     order = (*STAGES, "classify")
     expected = dict.fromkeys(order, False) | (

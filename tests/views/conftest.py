@@ -88,7 +88,9 @@ class FakeSession:
         self.tracks = {name: Track(name) for name in ("transfer", "preprocess", "classify")}
         self.runner, self.error = "stopped", None
         self.micrographs = pd.DataFrame(columns=list(MICROGRAPH_COLUMNS))
-        self.classes = pd.DataFrame(columns=["number", "count", "share", "resolution", "score", "accepted"])
+        self.classes = pd.DataFrame(
+            columns=["number", "identity", "count", "share", "resolution", "score", "mark", "accepted"]
+        )
         self.rounds = pd.DataFrame(columns=["number", "state", "particles", "finished", "revision"])
         self.exports = pd.DataFrame(
             columns=["id", "name", "state", "path", "filter", "message", "created", "finished"]
@@ -155,9 +157,11 @@ class FakeSession:
             "exclude",
             "update_classes",
             "export",
-            "accept_class",
             "add_pick",
             "remove_pick",
+            "accept_classes",
+            "reject_classes",
+            "unmark_classes",
             "save_filter",
         ):
             return lambda *args, **kwargs: self._command(name, *args, *kwargs.values())
