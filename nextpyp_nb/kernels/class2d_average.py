@@ -7,7 +7,15 @@ import numpy as np
 
 from nextpyp_nb.kernels.backend import array_module, to_numpy
 from nextpyp_nb.kernels.class2d_particles import RingedParticles
-from nextpyp_nb.kernels.polar import PolarGrid, half_turn, harmonics, ring_power, ring_product, rotate
+from nextpyp_nb.kernels.polar import (
+    PolarGrid,
+    half_turn,
+    harmonics,
+    radial_window,
+    ring_power,
+    ring_product,
+    rotate,
+)
 from nextpyp_nb.records import FloatArray
 
 # Rings that the ring-by-ring signal-to-noise of one class is worth against the mean over classes.
@@ -145,3 +153,13 @@ def centred(references: Any, grid: PolarGrid, radius: float, most: float) -> Any
     length = xp.hypot(offset[:, 0], offset[:, 1])[:, None]
     offset *= xp.minimum(1, most / xp.maximum(length, 1e-6))
     return harmonics(half * grid.phases(offset))
+
+
+def on_flat_ground(averages: FloatArray, radius: float) -> FloatArray:
+    """Averages whose rim is level 0 inside a soft mask of ``radius`` px: rings say nothing of the mean."""
+    box = averages.shape[-1]
+    axis = np.arange(box) - box // 2
+    r = np.hypot(axis[:, None], axis[None, :])
+    window = np.interp(r, 0.5 * np.arange(1, box + 1), radial_window(radius, 0.05 * box, box))
+    rim = averages[:, np.abs(r - 0.95 * radius) <= 0.05 * radius]
+    return np.asarray((averages - np.median(rim, axis=1)[:, None, None]) * window, np.float32)

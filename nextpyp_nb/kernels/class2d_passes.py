@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
 from nextpyp_nb.kernels.class2d_average import (
@@ -37,8 +36,7 @@ IntArray = np.ndarray[Any, np.dtype[np.intp]]
 class Pass:
     """One pass: its search, between how many classes particles hesitate, how many particles take part.
 
-    ``follow`` searches the next pass around the shifts found; ``recentre`` moves references to their mass;
-    ``split`` hands the misfits of a mixed class to a class that has hardly any particles.
+    ``follow`` searches the next pass around the shifts found; ``recentre`` moves references to their mass.
     """
 
     plan: SearchPlan
@@ -47,7 +45,6 @@ class Pass:
     follow: bool
     recentre: bool
     name: str
-    split: bool = False
 
 
 class Passes:
@@ -103,38 +100,7 @@ class Passes:
             if step.follow:
                 self.shift[part] = shift
             advance(len(part))
-        if step.split:
-            self._split()
         self._renew(chosen, step.recentre)
-
-    def _split(self) -> None:
-        """Give the misfits of mixed classes to the smallest classes, and sum again.
-
-        Those who were in a small class are left out: few strong ones would outweigh the misfits.
-        """
-        count = np.bincount(self.number, minlength=len(self.references))
-        small = np.argsort(count)[: max(1, len(count) // 8)]
-        counted = np.ones(len(self.number), bool)
-        for k in small[count[small] < SMALL * count.mean()]:
-            misfits = misfits_of(self.number, self.likelihood)
-            if len(misfits) == 0:
-                break
-            counted[self.number == k] = False
-            self.number[misfits] = k
-        self.sums = HalfSums.empty(len(count), self.particles.grid, array_module(self.references))
-        rest = np.flatnonzero(counted)
-        for start in range(0, len(rest), 256):
-            part = rest[start : start + 256]
-            pose = self.number[part], self.rotation[part], self.shift[part]
-            self.sums.add(self.particles, part, part % 2, *pose)
-
-    def keep_numbers(self, before: Any) -> None:
-        """Renumber the classes so that each keeps the place of the reference it resembles in ``before``."""
-        likeness = resemblance(self.references, before, self.ring_weights, self.particles.grid)
-        _, order = scipy.optimize.linear_sum_assignment(-likeness)
-        self.references = self.references[order]
-        self.sums = self.sums.reordered(order)
-        self.number = np.argsort(order)[self.number]
 
     def _heat(self, bank: ReferenceBank, step: Pass, chosen: IntArray) -> float:
         """The temperature of the pass, from a sample of its particles; 0 for none."""

@@ -42,10 +42,19 @@ class Class2dUpdate:
 
 @dataclass(frozen=True)
 class Class2dResult:
-    """Classes as they stand; rows of particles in the order of arrival, signs as in ``Class2dRound``.
+    """Classes as they stand; rows of particles in the order of arrival, all host arrays.
 
-    ``identity`` (K,) names each class for good: a place that is given to other particles gets another.
-    ``class_number`` (n,) is 1-based, 0 for particles that wait for an update; ``shift`` (n, 2) px.
+    Particle and average are related by
+        particle(p) ≈ CTF * average(c + R(rotation) (p - c - shift)),
+    with c = (box//2, box//2), R(a) = [[cos a, -sin a], [sin a, cos a]] acting on (x, y), y up (row 0 at
+    the bottom). So the particle's centre lies at c + ``shift``, and moving the particle by -``shift``,
+    then turning it counter-clockwise by ``rotation`` lays it on the average: in RELION rlnAnglePsi =
+    rotation, rlnOriginXAngst = -shift[1] · Å/px, rlnOriginYAngst = -shift[0] · Å/px.
+
+    ``averages`` (K, box, box) float32, protein bright; ``identity`` (K,) names each class for good: a place
+    that is given to other particles gets another. ``class_number`` (n,) is 1-based, 0 for particles that
+    wait for an update; ``rotation`` (n,) degrees; ``shift`` (n, 2) (y, x) px; ``probability`` (n,) of the
+    class given.
     """
 
     averages: FloatArray

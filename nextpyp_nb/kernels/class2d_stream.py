@@ -23,10 +23,10 @@ import numpy as np
 import scipy.optimize
 
 from nextpyp_nb.kernels.backend import array_module, to_device, to_numpy
-from nextpyp_nb.kernels.class2d import cooling, on_flat_ground, ring_weights_of, search_plans
 from nextpyp_nb.kernels.class2d_average import (
     HalfSums,
     centred,
+    on_flat_ground,
     references_from,
     residual_noise,
     seed_references,
@@ -34,6 +34,7 @@ from nextpyp_nb.kernels.class2d_average import (
 from nextpyp_nb.kernels.class2d_blocks import Blocks, Read, together, whitened
 from nextpyp_nb.kernels.class2d_particles import RingedParticles
 from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
+from nextpyp_nb.kernels.class2d_plan import cooling, ring_weights_of, search_plans
 from nextpyp_nb.kernels.class2d_quality import judge
 from nextpyp_nb.kernels.class2d_search import ReferenceBank
 from nextpyp_nb.kernels.class2d_setup import (
@@ -206,7 +207,7 @@ class Classification:
         rows = self.table.rows
         plan = search_plans(self.grid, self.setup.pixel_size, self.reach)[(1, 2, 2, 3, 3, 3)[level]]
         active = np.arange(len(self.references))
-        if level == SETTLED and self.updates % PARKED_TURN:
+        if level == SETTLED and self.updates % PARKED_TURN and not self.parked.all():
             active = active[~self.parked]
         bank = ReferenceBank(
             self.references[active], self.noise, self.ring_weights,

@@ -1,5 +1,6 @@
 """A GPU for tests where there is none: CUDA sources compiled for the host, and arrays as strict as CuPy's."""
 
+import contextlib
 import ctypes
 import re
 import shutil
@@ -185,7 +186,10 @@ class DeviceModule:
 
 
 def _device_modules(used, raw_module):
-    made = {"ndarray": DeviceArray, "RawModule": raw_module, "asnumpy": lambda a: _unwrapped(a, strict=False)}
+    made = {
+        "ndarray": DeviceArray, "RawModule": raw_module, "asnumpy": lambda a: _unwrapped(a, strict=False),
+        "cuda": SimpleNamespace(Device=contextlib.nullcontext),
+    }  # fmt: skip
     return (
         DeviceModule(np, used, "cupy", made),
         SimpleNamespace(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from nextpyp_nb.kernels.class2d import Class2dState, classify
 from nextpyp_nb.kernels.class2d_passes import misfits_of
 from nextpyp_nb.kernels.class2d_quality import crossing
 from nextpyp_nb.kernels.class2d_search import in_particle_frame, shift_steps, temperature
+from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.records import Ctf
 
@@ -66,11 +66,6 @@ def purity(number, kind):
     return sum(c.max() for c in counts) / len(kind)
 
 
-def run(images, ctfs, **options):
-    options = {"classes": 4, "passes": 25, **options}
-    return classify(images, ctfs, pixel_size=PIXEL, diameter=DIAMETER, **options)
-
-
 @pytest.fixture(scope="module")
 def sample():
     return particles(240, seed=2, junk=0.2)
@@ -78,7 +73,14 @@ def sample():
 
 @pytest.fixture(scope="module")
 def found(sample):
-    return run(*sample[:2])
+    images, ctfs = sample[:2]
+    engine = Classification(
+        lambda ids: (images[ids], [ctfs[i] for i in ids]),
+        box=BOX, pixel_size=PIXEL, diameter=DIAMETER, classes=4,
+    )  # fmt: skip
+    engine.add("all", np.arange(len(images)))
+    engine.update()
+    return engine.result()
 
 
 def test_shapes_and_noise_are_told_apart(sample, found):
@@ -149,58 +151,6 @@ def test_relion_lays_particles_on_the_average_with_psi_and_origin(sample, found,
     assert np.median(likeness) > 0.9
 
 
-def test_the_same_seed_gives_the_same_classes(sample):
-    images, ctfs = sample[0][:80], sample[1][:80]
-    first, second = (run(images, ctfs, seed=5, passes=5) for _ in range(2))
-    np.testing.assert_array_equal(first.class_number, second.class_number)
-    np.testing.assert_array_equal(first.averages, second.averages)
-
-
-def test_the_next_round_goes_on_with_the_classes(sample, found):
-    images, ctfs, kind, _ = particles(100, seed=3)
-    images, ctfs = np.concatenate([sample[0], images]), [*sample[1], *ctfs]
-    state = Class2dState.from_arrays(found.state.to_arrays())
-    following = run(images, ctfs, classes=5, state=state, passes=8)
-    assert len(following.averages) == 5
-    assert int(following.state.rounds) == 2
-    same = following.class_number[: len(sample[0])] == found.class_number
-    assert same.mean() > 0.8
-    assert purity(following.class_number, np.concatenate([sample[2], kind])) > 0.9
-
-
-def test_few_particles_get_few_classes(sample):
-    assert len(run(sample[0][:25], sample[1][:25], classes=10, passes=2).averages) == 2
-
-
-def test_progress_rises_to_its_total(sample):
-    told = []
-    run(sample[0][:40], sample[1][:40], passes=3, progress=lambda *now: told.append(now))
-    assert [t[0] for t in told] == sorted(t[0] for t in told)
-    assert told[-1][0] == told[-1][1]
-    assert all(t[2] for t in told)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"images": np.zeros((3, 8, 9), np.float32)}, "box"),
-        ({"ctfs": [CTF]}, "CTF"),
-        ({"classes": 0}, "positive"),
-    ],
-)
-def test_wrong_input_is_refused_in_words(change, words):
-    given = {"images": np.zeros((3, 16, 16), np.float32), "ctfs": [CTF] * 3, "classes": 2, **change}
-    with pytest.raises(ValueError, match=words):
-        classify(**given, pixel_size=PIXEL, diameter=30.0)
-
-
-def test_a_state_of_other_particles_is_refused(sample, found):
-    with pytest.raises(ValueError, match="box them alike"):
-        classify(sample[0], sample[1], pixel_size=2.0, classes=4, diameter=DIAMETER, state=found.state)
-    with pytest.raises(ValueError, match="lacks averages"):
-        Class2dState.from_arrays({"noise": np.ones(3)})
-
-
 def test_resolution_ignores_a_ctf_zero_but_not_the_end():
     curve = np.array([1, 0.9, 0.9, 0.8, 0.3, 0.8, 0.8, 0.7, 0.4, 0.2, 0.1, 0.1])
     assert crossing(curve, 64, 3.0) == pytest.approx(64 * 3.0 / (8 + 2 / 3), rel=0.01)
@@ -226,7 +176,7 @@ def test_shift_steps_fill_a_disc_nearest_first():
     )
 
 
-def testmisfits_of_are_the_lesser_kind_of_a_mixed_class_only():
+def test_misfits_are_the_lesser_kind_of_a_mixed_class_only():
     rng = np.random.default_rng(0)
     number = np.repeat([0, 1], 60)
     likelihood = np.r_[rng.normal(100, 20, 60), rng.normal(5, 4, 25), rng.normal(100, 15, 35)]

@@ -43,10 +43,11 @@ def reader(sample):
 @pytest.fixture(scope="module")
 def streamed(sample):
     engine = engine_of(sample)
-    for k in range(4):
+    # A class for each 30 particles, as many as asked for; found anew each time the particles doubled.
+    for k, (classes, annealed) in enumerate([(2, True), (4, True), (4, False), (4, True)]):
         assert engine.add(f"mic{k}", np.arange(60 * k, 60 * k + 60), groups=k % 2)
         step = engine.update()
-        assert step.new == 60
+        assert (step.new, step.annealed, len(engine.references)) == (60, annealed, classes)
     assert step.settled
     return engine
 
