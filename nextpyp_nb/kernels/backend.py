@@ -1,5 +1,6 @@
 """The only file that knows NumPy from CuPy: arrays follow the device they are on."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,27 @@ def array_module(*arrays: Any) -> Any:
 def fft_module(array: Any) -> Any:
     """SciPy's fft for host arrays, cupyx's for device arrays."""
     return cupyx.scipy.fft if on_gpu(array) else scipy.fft
+
+
+def irfft_of_columns(spectrum: Any, length: int) -> tuple[Any, float]:
+    """Real signals (length, ...) of half spectra (length // 2 + 1, ...) and the unit they are in.
+
+    cuFFT takes columns as they lie, where CuPy's irfft would lay them out as rows and back.
+    """
+    if not on_gpu(spectrum):
+        return scipy.fft.irfft(spectrum, n=length, axis=0), 1.0
+    columns = spectrum[0].size
+    signal = cupy.empty((length, *spectrum.shape[1:]), np.float32)
+    _column_plan(length, columns).fft(spectrum, signal, cupy.cuda.cufft.CUFFT_INVERSE)
+    return signal, 1.0 / length
+
+
+@lru_cache(maxsize=8)
+def _column_plan(length: int, columns: int) -> Any:
+    """A plan of ``columns`` complex-to-real transforms along the first of two axes."""
+    cufft = cupy.cuda.cufft
+    layout = ((length // 2 + 1,), columns, 1, (length,), columns, 1)
+    return cufft.PlanNd((length,), *layout, cufft.CUFFT_C2R, columns, "C", 0, length)
 
 
 def ndimage_module(array: Any) -> Any:

@@ -9,17 +9,18 @@ from nextpyp_nb.kernels.class2d_particles import RingedParticles, ring_particles
 from nextpyp_nb.kernels.polar import PolarGrid
 from nextpyp_nb.records import Ctf
 
+ROOM_HOST, ROOM_GPU = 1 << 29, 1 << 31
 Read = Callable[[Any], tuple[Any, Sequence[Ctf]]]
 
 
 class Blocks:
-    """``read(ids)`` behind a memory of ``room`` bytes; a block is always made in one piece, so bits agree."""
+    """``read(ids)`` behind a bounded memory; a block is always made in one piece, so bits agree."""
 
     def __init__(
-        self, read: Read, *, grid: PolarGrid, pixel_size: float, radius: float, room: int, device: int | None
+        self, read: Read, *, grid: PolarGrid, pixel_size: float, radius: float, device: int | None
     ) -> None:
         self.read, self.grid, self.pixel_size, self.radius = read, grid, pixel_size, radius
-        self.room, self.device = room, device
+        self.room, self.device = ROOM_HOST if device is None else ROOM_GPU, device
         self._kept: OrderedDict[int, RingedParticles] = OrderedDict()
 
     def get(self, block: int, ids: Any) -> RingedParticles:
@@ -48,6 +49,8 @@ class Blocks:
 
 def together(parts: Sequence[RingedParticles]) -> RingedParticles:
     """Several blocks as one."""
+    if len(parts) == 1:
+        return parts[0]
     xp = array_module(parts[0].half)
     names = ("half", "ctf2", "power", "noise")
     return RingedParticles(parts[0].grid, *(xp.concatenate([getattr(p, n) for p in parts]) for n in names))

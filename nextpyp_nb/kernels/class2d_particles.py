@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels.backend import array_module, fft_module
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.polar import PolarGrid
 from nextpyp_nb.records import Ctf
 
-BATCH = 64
+BATCH_HOST, BATCH_GPU = 64, 512
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ def ring_particles(
     window, outside = _windows(box, radius)
     window, outside = xp.asarray(window), xp.asarray(outside)
     rings = xp.asarray(_ring_averages(2 * box, box, grid.rings))
-    for start in range(0, n, BATCH):
-        part = slice(start, min(start + BATCH, n))
+    batch = BATCH_GPU if on_gpu(images) else BATCH_HOST
+    for start in range(0, n, batch):
+        part = slice(start, min(start + batch, n))
         padded = xp.zeros((part.stop - start, 2 * box, 2 * box), xp.float32)
         middle = slice(box // 2, box // 2 + box)
         padded[:, middle, middle] = images[part]

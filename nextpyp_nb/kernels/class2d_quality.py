@@ -1,5 +1,6 @@
 """How good a class is: resolution from its half averages and a score from 0 (junk) to 1."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,12 +57,18 @@ def features(curve: FloatArray, average: FloatArray, extent: float, radius: floa
     rho = np.arange(1, len(curve) + 1)
     band = (rho >= extent / 40) & (rho <= extent / 10)
     detail = float(np.clip(curve[band], 0, 1).mean()) if band.any() else 0.0
-    axis = np.arange(len(average)) - len(average) // 2
-    r = np.hypot(axis[:, None], axis[None, :])
+    r = _radii(len(average))
     square = average.astype(np.float64) ** 2
     total = square[r <= radius].sum()
     rim = square[(r > 0.8 * radius) & (r <= radius)].sum()
     return detail, float(rim / max(total, 1e-12))
+
+
+@lru_cache(maxsize=2)
+def _radii(box: int) -> FloatArray:
+    """Distance of each pixel (box, box) from the centre, px."""
+    axis = np.arange(box) - box // 2
+    return np.asarray(np.hypot(axis[:, None], axis[None, :]))
 
 
 def _score(curve: FloatArray, average: FloatArray, count: float, extent: float, radius: float) -> float:

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, irfft_of_columns, on_gpu, to_numpy
 from nextpyp_nb.kernels.class2d_particles import RingedParticles
+from nextpyp_nb.kernels.cuda import cuda_kernel
 from nextpyp_nb.kernels.polar import PolarGrid, half_turn, harmonics, ring_power
 from nextpyp_nb.records import FloatArray
 
-SCORES_HOST, SCORES_GPU = 3_000_000, 200_000_000
+SCORES_HOST, SCORES_GPU = 3_000_000, 100_000_000
+MOST_HOST, MOST_GPU = 256, 1024
+CLASSES, PARTS = 32, 8
 
 
 @dataclass(frozen=True)
@@ -79,30 +82,49 @@ class ReferenceBank:
 
     def batch(self) -> int:
         """Particles whose scores fit the memory set aside."""
-        room = SCORES_GPU if on_gpu(self.bank) else SCORES_HOST
-        return int(max(4, min(256, room // (self.bank.shape[2] * self.plan.rotations))))
+        room, most = (SCORES_GPU, MOST_GPU) if on_gpu(self.bank) else (SCORES_HOST, MOST_HOST)
+        return int(max(4, min(most, room // (self.bank.shape[2] * self.plan.rotations))))
 
     def match(self, particles: RingedParticles, chosen: Any, shifts: Any) -> Matches:
         """Score particles ``chosen`` (b,), moved back by ``shifts`` (b, 2) px, in every class and pose."""
         xp, plan = array_module(self.bank), self.plan
         half = particles.half[chosen][:, : plan.rings] * self.grid.phases(xp.asarray(shifts), plan.rings)
         turned = xp.ascontiguousarray(harmonics(half, self.kept).transpose(2, 0, 1)).conj()
-        scores = fft_module(turned).irfft(turned @ self.bank, n=plan.rotations, axis=0)
+        scores, scale = irfft_of_columns(turned @ self.bank, plan.rotations)
         scores = scores.reshape(plan.rotations, len(half), len(plan.steps), self.classes)
-        scores += self.prior
-        best, step, rotation = _peaks(scores)
-        scores -= best[:, None]
-        xp.exp(scores, out=scores)
-        likelihood = best + xp.log(scores.sum(axis=(0, 2)))
+        poses = _best_poses_on_gpu if on_gpu(scores) else _best_poses
+        likelihood, step, rotation = poses(scores, self.prior, scale)
         likelihood -= particles.ctf2[chosen][:, : plan.rings] @ self.energy
         steps = plan.steps[to_numpy(step)]
         return Matches(to_numpy(likelihood), to_numpy(rotation), steps)
 
 
-def _peaks(scores: Any) -> tuple[Any, Any, Any]:
-    """Best score (b, classes), its shift and its rotation in degrees (parabola through three)."""
+def _best_poses_on_gpu(scores: Any, prior: Any, scale: float) -> tuple[Any, Any, Any]:
+    """``_best_poses`` in one kernel."""
+    xp = array_module(scores)
+    count, b, steps, classes = scores.shape
+    likelihood, rotation = (xp.empty((b, classes), np.float32) for _ in range(2))
+    step = xp.empty((b, classes), np.int32)
+    sizes = (np.int32(size) for size in (count, b, steps, classes))
+    cuda_kernel(xp, "class2d", "best_poses")(
+        (-(-classes // CLASSES), b),
+        (CLASSES, PARTS),
+        (likelihood, rotation, step, scores, prior.ravel(), np.float32(scale), *sizes),
+    )
+    return likelihood, step, rotation
+
+
+def _best_poses(scores: Any, prior: Any, scale: float) -> tuple[Any, Any, Any]:
+    """Log-likelihood (b, classes) over all poses, the best one's shift and rotation in degrees.
+
+    ``scores`` (rotations, b, shifts, classes), of which ``scale`` is the unit, are used up; ``prior``
+    (shifts, 1) is added. The rotation is that of a parabola through three.
+    """
     xp = array_module(scores)
     count, b, _, classes = scores.shape
+    if scale != 1:
+        scores *= np.float32(scale)
+    scores += prior
     over_rotations = scores.max(axis=0)
     step = over_rotations.argmax(axis=1)
     rows, columns = xp.arange(b)[:, None], xp.arange(classes)[None, :]
@@ -112,7 +134,9 @@ def _peaks(scores: Any) -> tuple[Any, Any, Any]:
     before, after = curve[top - 1, rows, columns], curve[(top + 1) % count, rows, columns]
     bend = xp.minimum(before + after - 2 * best, -1e-6)
     rotation = (top + xp.clip(0.5 * (before - after) / bend, -0.5, 0.5)) * (360.0 / count)
-    return best, step, rotation
+    scores -= best[:, None]
+    xp.exp(scores, out=scores)
+    return best + xp.log(scores.sum(axis=(0, 2))), step, rotation
 
 
 def in_particle_frame(rotation: FloatArray, step: FloatArray) -> FloatArray:

@@ -55,7 +55,7 @@ BLOCK = 128
 RENEW, PER_CLASS, REPLAY = 1000, 30, 4096
 STAY, FAMILIAR = 1.0, 0.6
 PARK_BELOW, PARKED_TURN = 0.1, 4
-ROOM = 1 << 29
+TOGETHER_GPU = 8
 
 
 class Classification:
@@ -71,9 +71,8 @@ class Classification:
         self.radius = min(0.5 * s.diameter / s.pixel_size, 0.46 * s.box)
         self.reach = min(max(0.12 * s.diameter, 10.0) / s.pixel_size, 0.2 * s.box)
         window = min(self.radius + 0.5 * self.reach, 0.48 * s.box)
-        self.blocks = Blocks(
-            read, grid=self.grid, pixel_size=s.pixel_size, radius=window, room=ROOM, device=device
-        )
+        self.blocks = Blocks(read, grid=self.grid, pixel_size=s.pixel_size, radius=window, device=device)
+        self.together = 1 if device is None else TOGETHER_GPU
         self.xp = array_module(to_device(np.zeros(0), device))
         window = radial_window(self.radius, 0.05 * s.box, s.box)
         self.mask = self.xp.asarray(self.grid.mask_operator(window))
@@ -96,7 +95,7 @@ class Classification:
         gone = np.flatnonzero(np.isin(self.table.rows["id"], np.asarray(ids, np.int64)))
         rows = self.table.rows
         for block in np.unique(rows["block"][gone]):
-            at = np.flatnonzero(rows["block"] == block)
+            at = self.table.members(block)
             part = np.flatnonzero(np.isin(at, gone) & rows["counted"][at])
             if len(part):
                 self._sum(self._particles(block, at), at[part], part, -1.0)
@@ -146,7 +145,7 @@ class Classification:
                 continue
             seen = []
             for block in np.unique(rows["block"][rows["group"] == group])[:4]:
-                at = np.flatnonzero(rows["block"] == block)
+                at = self.table.members(block)
                 noise = self.blocks.get(int(block), rows["id"][at]).noise
                 seen.append(noise[self.xp.asarray(rows["group"][at] == group)])
             self.group_noise[group] = self.xp.maximum(self.xp.concatenate(seen).mean(axis=0), 1e-3)
@@ -164,7 +163,7 @@ class Classification:
         classes = max(len(old), min(self.setup.classes, len(rows) // self.setup.per_class))
         at, parts = [], []
         for block in rng.permutation(np.unique(rows["block"])):
-            at.append(np.flatnonzero(rows["block"] == block))
+            at.append(self.table.members(block))
             parts.append(self._particles(block, at[-1]))
             if sum(map(len, at)) >= 2 * self._share():
                 break
@@ -214,9 +213,12 @@ class Classification:
             grid=self.grid, plan=plan, spread=0.4 * self.reach,
         )  # fmt: skip
         seen = []
-        for block in blocks:
-            at = np.flatnonzero(rows["block"] == block)
-            self._place(bank, active, self._particles(block, at), at)
+        for start in range(0, len(blocks), self.together):
+            some = blocks[start : start + self.together]
+            places = [self.table.members(block) for block in some]
+            parts = [self._particles(block, at) for block, at in zip(some, places, strict=True)]
+            at = np.concatenate(places)
+            self._place(bank, active, together(parts), at)
             rows["visits"][at] += 1
             rows["visited"][at] = self.updates
             seen.append(at)
@@ -230,8 +232,7 @@ class Classification:
         """Class and pose of rows ``at``: the old share out of the sums, the new one in."""
         rows = self.table.rows
         looked = np.flatnonzero(np.isin(rows["number"][at], [NO_CLASS, *active]))
-        for start in range(0, len(looked), bank.batch()):
-            part = looked[start : start + bank.batch()]
+        for part in np.array_split(looked, -(-len(looked) // bank.batch())) if len(looked) else ():
             here = at[part]
             found = bank.match(particles, part, rows["shift"][here])
             score = found.likelihood.copy()
@@ -269,7 +270,7 @@ class Classification:
             self.sums.clear(int(k))
             self._rename(k)
             for block in np.unique(rows["block"][misfits]):
-                at = np.flatnonzero(rows["block"] == block)
+                at = self.table.members(block)
                 part, particles = np.flatnonzero(np.isin(at, misfits)), self._particles(block, at)
                 self._sum(particles, at[part], part, -1.0)
                 rows["number"][at[part]] = k
@@ -285,7 +286,7 @@ class Classification:
         lost = np.flatnonzero(self.sums.count.sum(axis=0) < 2)
         rows = self.table.rows
         for k, chosen in zip(lost, rng.choice(seen, len(lost)), strict=True):
-            at = np.flatnonzero(rows["block"] == rows["block"][chosen])
+            at = self.table.members(rows["block"][chosen])
             particles, part = self._particles(rows["block"][chosen], at), np.flatnonzero(at == chosen)
             shift = rows["shift"][[chosen]]
             self.references[k] = seed_references(particles, part, shift, self.noise, self.mask)[0]

@@ -54,6 +54,10 @@ class ParticleTable:
         first = int(self.rows["block"].max(initial=-1)) + 1
         self.rows["block"][waiting] = first + np.arange(len(waiting)) // size
 
+    def members(self, block: int) -> Any:
+        """Rows of the particles that are read as ``block``."""
+        return np.flatnonzero(self.rows["block"] == block)
+
     def drop(self, at: Any) -> None:
         """Delete rows ``at``; a batch that loses its last particle may come again."""
         touched = np.unique(self.rows["batch"][at])

@@ -7,7 +7,7 @@ transform turns rotation into a phase and leaves products of two images real.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ class PolarGrid:
     def phases(self, shifts: Any, rings: int | None = None) -> Any:
         """exp(2πi k·shift): multiplying moves images by minus ``shifts`` (n, 2) in (y, x) px."""
         xp = array_module(shifts)
-        ky, kx = (xp.asarray(k[:rings]) for k in self.frequencies)
+        ky, kx = (k[:rings] for k in _frequencies_on(self, xp))
         shifts = xp.asarray(shifts, xp.float32)[:, :, None, None] * xp.float32(2 * np.pi)
         angle = shifts[:, 0] * ky + shifts[:, 1] * kx
         out = xp.empty(angle.shape, xp.complex64)
@@ -101,6 +101,13 @@ class PolarGrid:
         bessel = scipy.special.jv(np.arange(self.harmonics)[:, None, None], argument)
         ring_to_radius = (2 * np.pi / self.box) ** 2 * bessel.transpose(0, 2, 1) * k
         return ((bessel * (0.5 * r * window)) @ ring_to_radius).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _frequencies_on(grid: PolarGrid, xp: Any) -> tuple[Any, Any]:
+    """``grid.frequencies`` where they are needed again and again."""
+    ky, kx = grid.frequencies
+    return xp.asarray(ky), xp.asarray(kx)
 
 
 def _even_fast_length(least: int) -> int:

@@ -6,11 +6,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import frame_sum
+from nextpyp_nb.kernels import class2d_search, frame_sum
 from nextpyp_nb.kernels._gpu_motion import add_moved
 from nextpyp_nb.records import local_shifts
 
-SOURCES = ("motion", "events")
+SOURCES = ("class2d", "events", "motion")
 
 
 @pytest.fixture
@@ -85,3 +85,17 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
     # A tap is looked up in small steps, and rounding may take the next one.
     np.testing.assert_allclose(found, expected, atol=2e-2)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999999
+
+
+@pytest.mark.parametrize(("rotations", "classes"), [(9, 5), (40, 70)])
+def test_the_best_poses_are_those_of_array_code(xp, monkeypatch, rotations, classes):
+    rng = np.random.default_rng(23)
+    scores = (4 * rng.normal(size=(rotations, 3, 6, classes))).astype(np.float32)
+    prior = rng.normal(size=(6, 1)).astype(np.float32)
+    monkeypatch.setattr(class2d_search, "array_module", lambda *_: xp)
+    found = class2d_search._best_poses_on_gpu(scores, prior, 0.5)
+    monkeypatch.undo()
+    expected = class2d_search._best_poses(scores.copy(), prior, 0.5)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[2], expected[2], atol=1e-2)
