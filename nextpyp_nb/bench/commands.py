@@ -15,6 +15,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
     _add_picking(add("picking", parents=[common], help="particle picking against the truth"))
     _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
+    _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
 
 
 def _add_session(session: argparse.ArgumentParser) -> None:
@@ -90,3 +91,19 @@ def _class2d(options: argparse.Namespace) -> int:
         sizes=options.sizes, seeds=options.seeds, snr=options.snr, classes=options.classes,
         stack=options.data, against=options.against, out=options.json,
     )  # fmt: skip
+
+
+def _add_device(device: argparse.ArgumentParser) -> None:
+    device.add_argument("--device", type=int, default=0, metavar="N", help="CUDA device")
+    device.add_argument("--threads", type=int, default=8, help="that read the movie")
+    device.add_argument("--particles", type=int, default=20_000)
+    device.add_argument("--json", type=Path, metavar="FILE")
+    device.set_defaults(command=_device)
+
+
+def _device(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.device import bench_device
+
+    return bench_device(
+        device=options.device, threads=options.threads, particles=options.particles, out=options.json
+    )
