@@ -6,12 +6,12 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from nextpyp_nb.kernels.backend import array_module, to_numpy
-from nextpyp_nb.records import FloatArray
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
 
 THRESHOLD = 6.0
 BLOCK_CONTRAST = 3.0
 LINE_CONTRAST = 0.1
+FRAME_STEP, ATTEMPT_STEP = 0x9E3779B1, 0x7F4A7C15
 REACH_PX = (2, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)
 
 
@@ -56,53 +56,55 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     wider window; a line where it differs from its two neighbours on both sides as a whole.
     """
     xp = array_module(frame_sum)
-    counts = to_numpy(frame_sum).astype(np.float32)
-    bad = ~np.isfinite(counts)
+    counts = xp.array(frame_sum, dtype=xp.float32)
+    bad = ~xp.isfinite(counts)
     if gain is not None:
-        factor = to_numpy(gain)
-        if factor.shape != counts.shape:
-            raise ValueError(f"the gain reference is {factor.shape}, expected {counts.shape} as the frames")
+        if gain.shape != counts.shape:
+            raise ValueError(f"the gain reference is {gain.shape}, expected {counts.shape} as the frames")
+        factor = xp.asarray(gain)
         bad |= factor <= 0
-        counts = counts * factor
-    if bad.all():
+        counts *= factor
+    if bool(bad.all()):
         raise ValueError("every pixel is dead or not finite: check the gain reference and the frames")
-    counts[bad] = np.median(counts[~bad])
-    root = 2 * np.sqrt(np.maximum(counts, 0) + np.float32(0.375))
+    counts[bad] = xp.median(counts[~bad])
+    root = 2 * xp.sqrt(xp.maximum(counts, 0) + xp.float32(0.375))
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
-    good = np.where(bad, 0, counts)
+    counts[bad] = 0
     weight = ~bad
-    bad |= _lines(good.sum(axis=0), weight.sum(axis=0))[None, :]
-    bad |= _lines(good.sum(axis=1), weight.sum(axis=1))[:, None]
-    return xp.asarray(bad)
+    bad |= xp.asarray(_lines(counts.sum(axis=0), weight.sum(axis=0)))[None, :]
+    bad |= xp.asarray(_lines(counts.sum(axis=1), weight.sum(axis=1)))[:, None]
+    return bad
 
 
-def _outliers(root: FloatArray, *, step: int, contrast: float) -> NDArray[np.bool_]:
+def _outliers(root: Any, *, step: int, contrast: float) -> Any:
     """Pixels off the median of 5 × 5 pixels ``step`` apart; only those off the local mean are sorted."""
-    mean = scipy.ndimage.uniform_filter(root, 5 * step, mode="reflect")
-    rows, columns = np.nonzero(np.abs(root - mean) > 0.5 * THRESHOLD)
+    xp = array_module(root)
+    mean = ndimage_module(root).uniform_filter(root, 5 * step, mode="reflect")
+    rows, columns = xp.nonzero(xp.abs(root - mean) > 0.5 * THRESHOLD)
     median = _window_median(root, rows, columns, step)
     value = root[rows, columns]
     ratio = (value / median) ** 2
-    off = np.abs(value - median) > THRESHOLD
-    bad = np.zeros(root.shape, bool)
+    off = xp.abs(value - median) > THRESHOLD
+    bad = xp.zeros(root.shape, bool)
     bad[rows, columns] = off & ((ratio >= contrast) | (ratio <= 1 / contrast))
     return bad
 
 
-def _window_median(image: FloatArray, rows: Any, columns: Any, step: int) -> FloatArray:
+def _window_median(image: Any, rows: Any, columns: Any, step: int) -> Any:
     """Median of 5 × 5 pixels, ``step`` apart, around each point; at an edge the window moves inwards."""
-    reach = 2 * step
-    offsets = np.arange(-reach, reach + 1, step)
+    xp, reach = array_module(image), 2 * step
+    offsets = xp.arange(-reach, reach + 1, step)
     y, x = (
-        np.clip(np.clip(centre, reach, max(n - 1 - reach, 0))[:, None] + offsets, 0, n - 1)
+        xp.clip(xp.clip(centre, reach, max(n - 1 - reach, 0))[:, None] + offsets, 0, n - 1)
         for centre, n in zip((rows, columns), image.shape, strict=True)
     )
     values = image[y[:, :, None], x[:, None, :]]
-    return np.asarray(np.median(values.reshape(len(rows), 25), axis=1), np.float32)
+    return xp.median(values.reshape(len(rows), 25), axis=1)
 
 
-def _lines(sums: FloatArray, weight: Any) -> NDArray[np.bool_]:
+def _lines(sums: Any, weight: Any) -> NDArray[np.bool_]:
     """Which columns (or rows) differ from the median of five by more than noise and gain residue."""
+    sums, weight = to_numpy(sums), to_numpy(weight)
     mean = sums / np.maximum(weight, 1)
     typical = scipy.ndimage.median_filter(mean, 5, mode="reflect")
     noise = np.sqrt(np.maximum(typical, 0.01) / np.maximum(weight, 1))
@@ -117,46 +119,49 @@ def replace_defects(frames: Any, bad: Any, seed: int = 0) -> Any:
     all frames and ties the alignment to zero shift; a new neighbour is drawn for each frame instead.
     """
     xp = array_module(frames)
-    mask = to_numpy(bad)
-    if mask.shape != frames.shape[-2:]:
-        raise ValueError(f"the defect map is {mask.shape}, expected {frames.shape[-2:]} as the frames")
-    frames = xp.array(frames)
-    if not mask.any():
-        return frames
-    rng = np.random.default_rng(seed)
-    places = np.flatnonzero(mask)
-    for frame in frames.reshape(-1, mask.size):
-        fill_defects(frame, mask, places, rng)
+    if bad.shape != frames.shape[-2:]:
+        raise ValueError(f"the defect map is {bad.shape}, expected {frames.shape[-2:]} as the frames")
+    frames, bad = xp.array(frames), xp.asarray(bad)
+    places = xp.flatnonzero(bad)
+    for number, frame in enumerate(frames.reshape(-1, bad.size)):
+        frame[places] = frame[donor_pixels(bad, places, seed + number, seed + number + 1)[0]]
     return frames
 
 
-def fill_defects(
-    frame: Any, bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator
-) -> None:
-    """Fill the bad ``places`` (flat) of one frame, given flat too, in place from random good neighbours."""
-    xp = array_module(frame)
-    frame[xp.asarray(places)] = frame[xp.asarray(donor_pixels(bad, places, rng))]
+def donor_pixels(bad: Any, places: Any, first: int, last: int) -> Any:
+    """A random good pixel near each bad one: flat indices (frame, place), for frames first..last - 1.
 
-
-def donor_pixels(
-    bad: NDArray[np.bool_], places: NDArray[np.intp], rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """A random good pixel near each bad one, as flat indices; the search widens until one is found."""
-    rows, columns = np.divmod(places, bad.shape[1])
-    donors = np.full(len(rows), -1, np.intp)
-    for reach in REACH_PX:
-        open_ = np.flatnonzero(donors < 0)
+    The search widens until one is found. What is drawn depends on the frame and the place alone, so that
+    it is the same on every device and whichever frames are asked for together.
+    """
+    xp, (height, width) = array_module(bad), bad.shape
+    if not len(places):
+        return xp.zeros((last - first, 0), xp.int32)
+    keys = xp.arange(first, last, dtype=xp.uint32)[:, None] * xp.uint32(FRAME_STEP) + places.astype(xp.uint32)
+    keys, rows, columns = keys.ravel(), *(xp.tile(axis, last - first) for axis in xp.divmod(places, width))
+    donors = xp.full(keys.shape, -1, xp.int32)
+    open_ = xp.arange(len(keys))
+    for attempt, reach in enumerate(REACH_PX):
+        noise = _scrambled(keys[open_] + xp.uint32(ATTEMPT_STEP * attempt % 2**32))
+        across, down = noise >> 16, noise & 0xFFFF
+        y = rows[open_] - reach + (down * (2 * reach + 1) >> 16).astype(xp.int32)
+        x = columns[open_] - reach + (across * (2 * reach + 1) >> 16).astype(xp.int32)
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        found = inside & ~bad[xp.clip(y, 0, height - 1), xp.clip(x, 0, width - 1)]
+        donors[open_[found]] = y[found] * width + x[found]
+        open_ = open_[~found]
         if not len(open_):
-            return donors
-        y = rows[open_] + rng.integers(-reach, reach + 1, len(open_))
-        x = columns[open_] + rng.integers(-reach, reach + 1, len(open_))
-        inside = (y >= 0) & (y < bad.shape[0]) & (x >= 0) & (x < bad.shape[1])
-        open_, y, x = open_[inside], y[inside], x[inside]
-        good = ~bad[y, x]
-        donors[open_[good]] = y[good] * bad.shape[1] + x[good]
-    open_ = np.flatnonzero(donors < 0)
-    anywhere = np.flatnonzero(~bad)
-    if not len(anywhere):
-        raise ValueError("every pixel is marked bad: check the defect file and the gain reference")
-    donors[open_] = rng.choice(anywhere, len(open_))
-    return donors
+            break
+    else:
+        anywhere = xp.flatnonzero(~bad)
+        if not len(anywhere):
+            raise ValueError("every pixel is marked bad: check the defect file and the gain reference")
+        donors[open_] = anywhere[(_scrambled(keys[open_]) % len(anywhere)).astype(xp.int32)]
+    return donors.reshape(last - first, -1)
+
+
+def _scrambled(keys: Any) -> Any:
+    """Even random bits (uint32) of numbers (murmur3's finaliser, Appleby 2008)."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        keys = (keys ^ (keys >> shift)) * np.uint32(factor)
+    return keys ^ (keys >> 16)

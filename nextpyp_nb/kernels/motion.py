@@ -8,17 +8,18 @@ import numpy as np
 
 from nextpyp_nb.kernels import _cpu_motion
 from nextpyp_nb.kernels.align import align_frames, moving_part
-from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import sum_frames
-from nextpyp_nb.kernels.gain import donor_pixels, fill_defects, find_defects, replace_defects
+from nextpyp_nb.kernels.gain import donor_pixels, find_defects, replace_defects
 from nextpyp_nb.kernels.local_motion import fit_local_motion
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
 MIN_SIDE = 32
+DONORS_AT_ONCE = 1 << 21
 METHODS = ("local", "whole-frame", "none")
 
 
@@ -204,16 +205,23 @@ def _total(frames: Any) -> Any:
 def _corrected(frames: Any, gain: Any, bad: Any) -> Iterator[Any]:
     """Each frame as float32, gain applied and bad pixels replaced; the next takes the place of the last."""
     xp = array_module(frames)
-    mask = to_numpy(bad)
-    places = np.flatnonzero(mask)
+    places = xp.flatnonzero(bad)
     frame = xp.empty(frames.shape[1:], xp.float32)
-    for number, raw in enumerate(frames):
+    for raw, donors in zip(frames, _donors(bad, places, len(frames)), strict=True):
         if gain is None:
             frame[...] = raw
         else:
             xp.multiply(raw, gain, out=frame, dtype=xp.float32)
-        fill_defects(frame.reshape(-1), mask, places, np.random.default_rng(number))
+        flat = frame.reshape(-1)
+        flat[places] = flat[donors]
         yield frame
+
+
+def _donors(bad: Any, places: Any, n: int) -> Iterator[Any]:
+    """For each of n frames, what fills its bad pixels."""
+    together = max(1, DONORS_AT_ONCE // max(len(places), 1))
+    for first in range(0, n, together):
+        yield from donor_pixels(bad, places, first, min(first + together, n))
 
 
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
@@ -237,9 +245,9 @@ def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
     rows, columns = np.divmod(places, bad.shape[1])
     inside = (rows < ny * bin_) & (columns < nx * bin_)
     holes = (rows[inside] // bin_, columns[inside] // bin_)
-    for number, frame in enumerate(frames):
+    for number, (frame, donors) in enumerate(zip(frames, _donors(bad, places, len(frames)), strict=True)):
         _cpu_motion.bin_frame(frame, factor, bin_, small[number])
-        donors = donor_pixels(bad, places, np.random.default_rng(number))[inside]
+        donors = donors[inside]
         values = frame.reshape(-1)[donors] * factor.reshape(-1)[donors]
         np.add.at(small[number], holes, values / np.float32(bin_**2))
     return small
