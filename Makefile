@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint browser wheel clean
+.PHONY: demo test lint browser labextension wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nextpyp-nb demo
@@ -19,6 +19,9 @@ lint: $(VENV)/.tested
 
 browser:
 	@sh .ci/browser
+
+labextension:
+	$(PYTHON) labextension/build.py
 
 wheel: $(VENV)/.tested
 	$(BIN)/python -m build

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 _PACKAGE = Path(__file__).parent
 
@@ -27,8 +25,23 @@ def page_templates() -> Path:
     return notebook("session.ipynb", machine=True).parent
 
 
+def filled_notebook(name: str, **parameters: Any) -> Any:
+    """A notebook that people open, with ``parameters`` filled in and its code folded away."""
+    # Slow to load, and not needed by those who only ask where the notebooks are.
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    filled = parameterize_notebook(load_notebook_node(str(notebook(name))), parameters)
+    own, given = (cell for cell in filled.cells if "parameters" in "".join(cell.metadata.get("tags", ())))
+    own.source += "\n\n" + given.source
+    filled.cells.remove(given)
+    for cell in filled.cells:
+        if cell.cell_type == "code":
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    return filled
+
+
 def write_page(path: Path, **parameters: Any) -> Path:
     """Write the session's page with ``parameters`` filled in, for Voilà or JupyterLab."""
-    filled = parameterize_notebook(load_notebook_node(str(notebook("session.ipynb"))), parameters)
-    nbformat.write(filled, path)
+    nbformat.write(filled_notebook("session.ipynb", **parameters), path)
     return path

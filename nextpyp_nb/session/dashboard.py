@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session.database import Row
@@ -18,6 +19,7 @@ from nextpyp_nb.session.lease import Held, lock_session, runner_state
 from nextpyp_nb.session.places import FOLDERS
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.session import Session, read_marker
+from nextpyp_nb.session.status import TrackStatus, read_status
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings, read_site
 
@@ -37,6 +39,24 @@ class SessionSummary:
     movies: int
     last_activity: datetime | None
     folder: Path
+    particles: int = 0
+    tracks: dict[str, TrackStatus] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Movies and rounds that failed."""
+        return sum(track.counts.get("failed", 0) for track in self.tracks.values())
+
+    @property
+    def rate_per_hour(self) -> float:
+        """Micrographs per hour, of the last ten minutes."""
+        return self.tracks["preprocess"].rate_per_hour if self.runner == "running" else 0.0
+
+    @property
+    def doing(self) -> str:
+        """What it does now: the message of the first track that does something; empty when none does."""
+        busy = [track for track in self.tracks.values() if track.state != "stopped"]
+        return busy[0].message if busy else ""
 
 
 def create_session(
@@ -228,14 +248,17 @@ def _furnish(folder: Path, name: str, settings: Settings, group: str | None) -> 
 
 def _summary(folder: Path) -> SessionSummary:
     marker = read_marker(folder)
-    runner, micrographs, movies, last = "unreadable", 0, 0, None
+    known: dict[str, Any] = {"runner": "unreadable", "micrographs": 0, "movies": 0}
+    last = None
     reader = Reader(folder / "session.db")
     try:
-        lease = reader.row("SELECT * FROM lease")
-        assert lease is not None
-        runner = runner_state(lease)
-        micrographs = int(reader.value("SELECT COUNT(*) FROM micrograph"))
-        movies = int(reader.value("SELECT COUNT(*) FROM movie"))
+        status = read_status(reader, marker["name"])
+        known = {
+            "runner": status.runner, "tracks": status.tracks,
+            "micrographs": int(reader.value("SELECT COUNT(*) FROM micrograph")),
+            "movies": status.tracks["transfer"].counts["found"],
+            "particles": status.tracks["classify"].counts["particles"],
+        }  # fmt: skip
         last = reader.value("SELECT time FROM event ORDER BY id DESC LIMIT 1")
     except Exception:
         pass
@@ -243,9 +266,8 @@ def _summary(folder: Path) -> SessionSummary:
         reader.close()
     return SessionSummary(
         name=folder.name, group=marker["group"], owner=marker["owner"],
-        created=datetime.fromisoformat(marker["created"]), runner=runner,
-        micrographs=micrographs, movies=movies,
-        last_activity=None if last is None else datetime.fromtimestamp(last, UTC), folder=folder,
+        created=datetime.fromisoformat(marker["created"]), folder=folder,
+        last_activity=None if last is None else datetime.fromtimestamp(last, UTC), **known,
     )  # fmt: skip
 
 

@@ -1,0 +1,117 @@
+import {
+  ILabShell,
+  ILayoutRestorer,
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { ICommandPalette, showErrorMessage } from '@jupyterlab/apputils';
+import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
+import { ILauncher } from '@jupyterlab/launcher';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+
+import { sessionsIcon } from './icons';
+import { request } from './request';
+import { SessionsPanel } from './sidebar';
+import { ContentlessModelFactory, ViewerFactory } from './viewers';
+
+const CATEGORY = 'Cryo-EM';
+
+/** Commands, side bar, launcher cards. */
+const sessions: JupyterFrontEndPlugin<void> = {
+  id: 'nextpyp-nb:sessions',
+  description: 'Sessions of nextpyp_nb: side bar, commands and launcher cards.',
+  autoStart: true,
+  requires: [ILabShell],
+  optional: [ICommandPalette, ILauncher, IDefaultFileBrowser, ILayoutRestorer],
+  activate: (
+    app: JupyterFrontEnd,
+    shell: ILabShell,
+    palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    browser: IDefaultFileBrowser | null,
+    restorer: ILayoutRestorer | null
+  ) => {
+    const { commands } = app;
+    const open = async (asked: { [key: string]: unknown }) => {
+      try {
+        const folder = browser?.model.path ?? '';
+        const drive = folder.includes(':');
+        const { path } = await request<{ path: string }>('notebook', {
+          ...asked,
+          folder: drive ? '' : folder
+        });
+        const panel: NotebookPanel = await commands.execute(
+          'docmanager:open',
+          { path, factory: 'Notebook' }
+        );
+        await panel.context.ready;
+        await panel.sessionContext.ready;
+        await NotebookActions.runAll(panel.content, panel.sessionContext);
+        return panel;
+      } catch (error) {
+        await showErrorMessage('The notebook cannot be opened', error as Error);
+      }
+    };
+    commands.addCommand('nextpyp-nb:new', {
+      label: 'New Single-Particle Session',
+      caption: 'Watch a microscope: movies in, micrographs and 2D classes out',
+      icon: sessionsIcon,
+      execute: () => open({ new: true })
+    });
+    commands.addCommand('nextpyp-nb:sessions', {
+      label: 'All Sessions',
+      caption: 'The list of sessions as a page',
+      icon: sessionsIcon,
+      execute: () => open({})
+    });
+    commands.addCommand('nextpyp-nb:open', {
+      label: args => `Open Session ${args.session ?? '…'}`,
+      isVisible: args => Boolean(args.session),
+      icon: sessionsIcon,
+      execute: args => open({ session: args.session })
+    });
+
+    const panel = new SessionsPanel(commands);
+    shell.add(panel, 'left', { rank: 600 });
+    restorer?.add(panel, panel.id);
+    for (const command of ['nextpyp-nb:new', 'nextpyp-nb:sessions']) {
+      palette?.addItem({ command, category: CATEGORY });
+      launcher?.add({ command, category: CATEGORY, rank: 1 });
+    }
+  }
+};
+
+/** Previews of MRC and STAR files. */
+const previews: JupyterFrontEndPlugin<void> = {
+  id: 'nextpyp-nb:previews',
+  description: 'Previews of MRC and STAR files, read on the server.',
+  autoStart: true,
+  activate: (app: JupyterFrontEnd) => {
+    const registry = app.docRegistry;
+    registry.addModelFactory(new ContentlessModelFactory());
+    for (const [kind, label, extensions] of [
+      ['mrc', 'MRC image', ['.mrc', '.mrcs']],
+      ['star', 'STAR table', ['.star']]
+    ] as ['mrc' | 'star', string, string[]][]) {
+      registry.addFileType({
+        name: kind,
+        displayName: label,
+        extensions,
+        contentType: 'file',
+        fileFormat: kind === 'mrc' ? 'base64' : 'text',
+        icon: sessionsIcon
+      });
+      registry.addWidgetFactory(
+        new ViewerFactory(kind, {
+          name: label,
+          modelName: 'nextpyp-nb-on-server',
+          fileTypes: [kind],
+          defaultFor: [kind],
+          readOnly: true
+        })
+      );
+    }
+  }
+};
+
+export default [sessions, previews];

@@ -1,0 +1,107 @@
+"""JupyterLab with the side bar, the launcher card and the previews, in Chromium."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nextpyp_nb.formats.mrc import write_mrc
+from nextpyp_nb.formats.star_text import write_star
+from nextpyp_nb.session import create_session
+from nextpyp_nb.settings import Settings
+
+pytestmark = pytest.mark.browser
+PREBUILT = Path(__file__).parents[2] / "labextension" / "prebuilt"
+READY = "() => window.jupyterapp && document.querySelector('.jp-LauncherCard')"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab as a user starts it, with the extension of this checkout: (address, folder, sessions)."""
+    top = tmp_path_factory.mktemp("lab")
+    folder, sessions, jupyter = top / "home", top / "sessions", top / "jupyter"
+    for made in (folder, sessions, jupyter / "labextensions"):
+        made.mkdir(parents=True)
+    (jupyter / "labextensions" / "nextpyp-nb").symlink_to(PREBUILT)
+    site = top / "site.toml"
+    site.write_text(f"root = {json.dumps(str(sessions))}\n")
+    log = top / "lab.log"
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--port=18877", "--allow-root",
+        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
+        "--ServerApp.jpserver_extensions={'nextpyp_nb.server': True}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "JUPYTER_PATH": str(jupyter), "NEXTPYP_NB_SITE": str(site), "JUPYTER_CONFIG_DIR": str(top / "config"),
+    }  # fmt: skip
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+    until = time.monotonic() + 90
+    while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.3)
+    yield found.group(), folder, sessions
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture
+def page(chromium, lab):
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
+    page.goto(f"{lab[0]}lab?reset")
+    page.wait_for_function(READY)
+    yield page
+    page.close()
+
+
+def test_side_bar_starts_and_stops_a_session(lab, page, tmp_path):
+    settings = Settings.from_flat(
+        {"raw_data.location": str(tmp_path / "*.tiff"), "microscope.pixel_size": 1, "microscope.voltage": 300}
+    )
+    create_session("grid-7", settings=settings, root=lab[2])
+    page.get_by_title("Cryo-EM sessions").click()
+    line = page.locator("[data-session=grid-7]")
+    line.wait_for()
+    assert "stopped" in line.locator(".nb-lab-state").inner_text()
+    line.get_by_text("Start", exact=True).click()
+    page.wait_for_selector("[data-session=grid-7] .nb-lab-light.nb-lab-running")
+    line.get_by_text("Stop", exact=True).click()
+    page.wait_for_function(
+        "() => document.querySelector('[data-session=grid-7] .nb-lab-state').innerText === 'stopped'"
+    )
+    page.fill(".nb-lab-filter", "no such")
+    page.get_by_text("None of 1 sessions matches.").wait_for()
+
+
+def test_launcher_card_opens_the_form_for_a_new_session(page):
+    page.locator(".jp-LauncherCard", has_text="New Single-Particle Session").click()
+    page.wait_for_selector(".nb-new-session .nb-create")
+    palette = page.evaluate("() => window.jupyterapp.commands.label('nextpyp-nb:new')")
+    assert palette == "New Single-Particle Session"
+
+
+def test_previews_show_an_image_and_a_table(lab, page):
+    rng = np.random.default_rng(1)
+    write_mrc(lab[1] / "classes.mrcs", rng.normal(size=(7, 64, 64)).astype("f4"), pixel_size=1.5, stack=True)
+    table = pd.DataFrame({"rlnMicrographName": [f"m{n}.mrc" for n in range(450)], "rlnDefocusU": 1.5})
+    write_star(lab[1] / "micrographs.star", {"optics": {"rlnVoltage": 300.0}, "micrographs": table})
+    for name in ("classes.mrcs", "micrographs.star"):
+        page.evaluate("path => { window.jupyterapp.commands.execute('docmanager:open', {path}); }", name)
+    page.get_by_text("rlnDefocusU").wait_for()
+    assert page.locator(".nb-lab-table tbody tr").count() == 200
+    page.get_by_title("Forward").last.click()
+    page.get_by_text("m200.mrc").wait_for()
+    page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:open', {path: 'classes.mrcs'}); }")
+    picture = page.locator(".nb-lab-picture img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 7 * 64
+    assert "64 × 64 px · 1.500 Å/px" in page.locator(".nb-lab-facts").first.inner_text()
