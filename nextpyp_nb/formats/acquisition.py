@@ -13,6 +13,8 @@ from nextpyp_nb.formats.files import BadFile
 MAX_BYTES = 5 << 20
 NAN = float("nan")
 _EPU_NAME = re.compile(r"FoilHole_(?P<hole>\d+)_Data_(?P<shot>\w+?)_(?P<acquisition>\d+)_\d{8}_\d{4,6}", re.I)
+_SERIALEM_NAME = re.compile(r"_(?P<hole>X[+-]\d+Y[+-]\d+)-(?P<shot>\d+)(?=[_.]|$)")
+_PART = r"(?P<{}>[A-Za-z0-9+-]+?)"
 _MOVIE_ENDING = re.compile(r"_(fractions|eer)$", re.IGNORECASE)
 
 
@@ -56,11 +58,36 @@ def epu_name_parts(name: str) -> EpuName | None:
     return EpuName(**found.groupdict()) if found else None
 
 
+def hole_and_shot(name: str, pattern: str = "") -> dict[str, str]:
+    """The foil hole and the shot position in it, as far as a movie's name tells them.
+
+    ``pattern`` is such as ``*_{hole}-{shot}.tif``; without one, EPU's and SerialEM's names are known.
+    """
+    if pattern:
+        pieces = re.split(r"(\*|\{hole\}|\{shot\})", pattern)
+        known = {"*": ".*", "{hole}": _PART.format("hole"), "{shot}": _PART.format("shot")}
+        found = re.match("".join(known.get(piece, re.escape(piece)) for piece in pieces) + "$", name)
+    else:
+        found = _EPU_NAME.search(name) or _SERIALEM_NAME.search(name)
+    parts = {} if found is None else found.groupdict()
+    return {part: parts[part] for part in ("hole", "shot") if parts.get(part)}
+
+
+def side_names(movie: str) -> list[str]:
+    """The names that the XML or mdoc of a movie of this name may have, the likeliest first."""
+    whole = movie.rpartition(".")[0] or movie
+    return [f"{movie}.mdoc", f"{whole}.mdoc", f"{movie_stem(movie)}.xml", f"{whole}.xml"]
+
+
+def movie_stem(movie: str) -> str:
+    """What a movie's name has in common with those of its side files."""
+    return _MOVIE_ENDING.sub("", movie.rpartition(".")[0] or movie)
+
+
 def side_file(movie_path: str | os.PathLike[str]) -> Path | None:
     """The XML or mdoc that lies beside a movie, whatever the case of its name; None where none is."""
     movie = Path(movie_path)
-    stem = _MOVIE_ENDING.sub("", movie.stem)
-    wanted = [f"{movie.name}.mdoc", f"{movie.stem}.mdoc", f"{stem}.xml", f"{movie.stem}.xml"]
+    wanted = side_names(movie.name)
     for name in wanted:
         if (movie.parent / name).is_file():
             return movie.parent / name

@@ -1,6 +1,7 @@
 """TIFF movies and images; pages run top-down, arrays y up, so every page is flipped."""
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -192,8 +193,23 @@ def write_movie_tiff(
     frames = frames[None] if frames.ndim == 2 else frames
     if frames.ndim != 3:
         raise ValueError(f"a movie is (f, y, x), got the shape {frames.shape}")
-    big = frames.nbytes > 2 << 30
-    with published(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=big) as writer:
+    with published(path) as temporary:
+        write_pages(temporary, frames, compression=compression, big=frames.nbytes > 2 << 30)
+
+
+def write_pages(
+    path: str | os.PathLike[str],
+    frames: Iterable[NDArray[Any]],
+    *,
+    compression: str | None,
+    pixel_size: float | None = None,
+    big: bool = False,
+) -> None:
+    """Write frames (y, x), y up, as top-down pages, one at a time; ``pixel_size`` Å, ``big`` for > 4 GB."""
+    resolution: dict[str, Any] = (
+        {} if pixel_size is None else {"resolution": (1e8 / pixel_size,) * 2, "resolutionunit": 3}
+    )
+    with tifffile.TiffWriter(path, bigtiff=big) as writer:
         for frame in frames:
             writer.write(
                 np.ascontiguousarray(frame[::-1]),
@@ -201,4 +217,5 @@ def write_movie_tiff(
                 photometric="minisblack",
                 metadata=None,
                 rowsperstrip=frame.shape[0],
+                **resolution,
             )

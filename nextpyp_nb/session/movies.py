@@ -1,5 +1,6 @@
 """Movies on their way in: found → settling → transferring → done, or stuck, conflict, failed, offline."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,27 +77,31 @@ class Movies(Database):
         hash: str,
         mtime_ns: int | None = None,
         inode: int | None = None,
+        source_size: int | None = None,
         operation: str | None = None,
-        optics_group: str | None = None,
+        note: str | None = None,
         acquisition: Mapping[str, Any] | None = None,
     ) -> None:
         """A movie lies whole in the session (or is linked): its pre-processing becomes ready.
 
         ``hash`` stands for the content in the stage keys; empty (links): size and time stand for it.
+        ``source_size`` differs from ``size`` where the movie was compressed on the way.
+        ``note`` stays with the movie as its reason, such as that it is short.
         """
         now = time.time()
         with self.transaction():
             self._run(
-                "UPDATE movie SET state = 'done', reason = NULL, path = ?, size = ?, hash = ?,"
-                " mtime_ns = COALESCE(?, mtime_ns), inode = COALESCE(?, inode),"
-                " operation = COALESCE(?, operation), optics_group = ?, acquisition = ?,"
+                "UPDATE movie SET state = 'done', reason = ?, path = ?, size = ?, hash = ?,"
+                " source_size = ?, mtime_ns = COALESCE(?, mtime_ns), inode = COALESCE(?, inode),"
+                " operation = COALESCE(?, operation), acquisition = COALESCE(?, acquisition),"
                 " settled = COALESCE(settled, ?), transferred = ? WHERE id = ?",
-                str(path), size, hash, mtime_ns, inode, operation, optics_group,
+                note, str(path), size, hash, source_size, mtime_ns, inode, operation,
                 None if acquisition is None else to_json(dict(acquisition)), now, now, movie_id,
             )  # fmt: skip
+            # A link whose source changed and was accepted is other content: claiming finds out.
             self._run(
                 "INSERT INTO task(movie_id, state, ready) VALUES (?, 'ready', ?)"
-                " ON CONFLICT(movie_id) DO NOTHING",
+                " ON CONFLICT(movie_id) DO UPDATE SET state = 'ready' WHERE state = 'done'",
                 movie_id, now,
             )  # fmt: skip
 
@@ -107,15 +112,29 @@ class Movies(Database):
             name = self._value("SELECT name FROM movie WHERE id = ?", movie_id)
             self.log(f"movie_{state}", reason, track="transfer", movie=name, level="error")
 
-    def movie_acquisition(
-        self, movie_id: int, acquisition: Mapping[str, Any], optics_group: str | None = None
-    ) -> None:
-        """What the microscope wrote beside the movie, when it comes late."""
+    def movie_changed(self, movie_id: int, reason: str) -> None:
+        """The source of a linked movie is not what was taken: a conflict, until someone tries it again."""
         with self.transaction():
-            self._run(
-                "UPDATE movie SET acquisition = ?, optics_group = COALESCE(?, optics_group) WHERE id = ?",
-                to_json(dict(acquisition)), optics_group, movie_id,
-            )  # fmt: skip
+            self._run("UPDATE movie SET state = 'conflict', reason = ? WHERE id = ?", reason, movie_id)
+            name = self._value("SELECT name FROM movie WHERE id = ?", movie_id)
+            self.log("movie_conflict", reason, track="transfer", movie=name, level="error")
+
+    def movie_acquisitions(self, noted: Mapping[int, Mapping[str, Any]], groups: Mapping[int, int]) -> None:
+        """What the microscope wrote beside movies, whenever it comes, and their optics groups."""
+        with self.transaction():
+            self._run_many(
+                "UPDATE movie SET acquisition = ? WHERE id = ?",
+                [(to_json(dict(columns)), movie) for movie, columns in noted.items()],
+            )
+            self._run_many(
+                "UPDATE movie SET optics_group = ? WHERE id = ?",
+                [(str(group), movie) for movie, group in groups.items()],
+            )
+
+    def acquisitions(self) -> list[Row]:
+        """Id, name, source, acquisition (or None) and optics_group (or None) of all movies, in order."""
+        rows = self._rows("SELECT id, name, source, acquisition, optics_group FROM movie ORDER BY id")
+        return [row | {"acquisition": json.loads(row["acquisition"] or "null")} for row in rows]
 
     def retry_transfer(self, movie: str | None = None) -> int:
         """Put failed, stuck, conflicting and ignored movies (or one of them) back to found."""
@@ -139,7 +158,7 @@ class Movies(Database):
     def clear_transfer(self) -> int:
         """Forget movies that are not transferred; a transferred movie is never dropped. Returns how many."""
         with self.transaction():
-            return self._run("DELETE FROM movie WHERE state <> 'done'").rowcount
+            return self._run("DELETE FROM movie WHERE state <> 'done' AND path IS NULL").rowcount
 
     def exclude(self, name: str, excluded: bool = True) -> None:
         """Leave a micrograph out of (or take it back into) classification and export."""
@@ -173,16 +192,24 @@ class Movies(Database):
             raise KeyError(f"no movie {key!r} in this session")
         return row
 
+    def movie_of(self, source: str) -> Row | None:
+        """The movie of a source, or None."""
+        return self._row("SELECT * FROM movie WHERE source = ?", source)
+
     def movie_names(self) -> set[str]:
         """All names taken."""
         return {row["name"] for row in self._rows("SELECT name FROM movie")}
 
-    def sources(self) -> dict[str, tuple[int, str]]:
-        """Each known source with its id and state."""
-        return {
-            row["source"]: (row["id"], row["state"])
-            for row in self._rows("SELECT source, id, state FROM movie")
-        }
+    def done_sources(self) -> set[str]:
+        """The sources of all movies that were taken."""
+        return {row["source"] for row in self._rows("SELECT source FROM movie WHERE state = 'done'")}
+
+    def taken(self) -> list[Row]:
+        """How each movie was taken: id, name, source, source_size, mtime_ns, operation, path, hash, time."""
+        return self._rows(
+            "SELECT id, name, source, COALESCE(source_size, size) source_size, mtime_ns, operation, path,"
+            " hash, transferred FROM movie WHERE state = 'done'"
+        )
 
     def _movie_differs(self, movie: int, state: str, reason: str | None) -> bool:
         row = self._row("SELECT state, reason FROM movie WHERE id = ?", movie)

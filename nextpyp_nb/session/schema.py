@@ -96,7 +96,10 @@ ALTER TABLE round ADD COLUMN churn REAL;
 ALTER TABLE round ADD COLUMN annealed INTEGER;
 """
 
-MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS)
+# Size at the source, where compression on the way makes the movie in the session another file.
+_SOURCE_SIZE = "ALTER TABLE movie ADD COLUMN source_size INTEGER;"
+
+MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -6,12 +6,13 @@ older epoch raises `Fenced`. All methods may be called from any thread of the ru
 Movies (movies.py)
     add_movies([{name, source, relative, size, mtime_ns, inode}]) -> ids of the new ones
     movie_settling({id: reason}); movie_states({id: state}, {id: reason}); movie_transferring(id, operation)
-    movie_done(id, path=, size=, hash=, mtime_ns=, inode=, operation=, optics_group=, acquisition=)
-    movie_failed(id, reason, state="failed"); movie_acquisition(id, acquisition, optics_group)
-    release_transfers(ids)
+    movie_done(id, path=, size=, hash=, mtime_ns=, inode=, source_size=,
+        operation=, note=, acquisition=)
+    movie_failed(id, reason, state="failed"); movie_changed(id, reason); release_transfers(ids)
+    movie_acquisitions({id: columns}, {id: optics group}); acquisitions() -> rows
     retry_transfer(movie=None) -> n; clear_transfer() -> n; exclude(name, excluded); ignore(name)
     movies(*states) -> rows; movie(id or name) -> row; movie_names() -> set
-    sources() -> {source: (id, state)}
+    done_sources() -> set; taken() -> rows of the movies that are done
 Pre-processing (tasks.py)
     claim_tasks(n, worker, revision, settings) -> [ClaimedTask(movie_id, name, path, first_stage, keys, ...)]
     commit_micrograph(task, record, particles_path=None)

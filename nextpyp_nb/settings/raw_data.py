@@ -7,8 +7,16 @@ class RawData(Section):
     """Where the movies come from."""
 
     location: str = setting(
-        "", "Location", "Folder and pattern of the movies, such as /data/grid1/**/*_fractions.tiff",
+        "", "Location", "Folder and pattern, such as /data/g1/**/*_fractions.tiff; several with ; between.",
         alias="data_path", path="movies",
+    )  # fmt: skip
+    notes: str = setting(
+        "", "Metadata", "Where EPU's XML or SerialEM's mdoc files lie, when not beside the movies.",
+        alias="data_path_mdoc", path="folder", advanced=True,
+    )  # fmt: skip
+    name_pattern: str = setting(
+        "", "Name pattern", "Tells hole and shot, such as *_{hole}-{shot}.tif; empty knows EPU and SerialEM.",
+        advanced=True, pattern=r"^[^{}]*(\{(hole|shot)\}[^{}]*){0,2}$",
     )  # fmt: skip
     binning: int = setting(
         1, "Binning", "Micrographs are made smaller by this factor (Fourier crop).",

@@ -1,14 +1,22 @@
-"""One movie from the microscope's disk into the session: linked, copied and verified, or moved."""
+"""One file from the microscope's disk into the session: linked, copied and verified, or moved."""
 
+import errno
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
-from nextpyp_nb.tracks.finding import Found
+from nextpyp_nb.tracks.finding import Found, look_at
 
 CHUNK = 4 << 20
+# Only we name files so, and only such files of ours are ever cleaned up.
+PART = ".nextpyp.part"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Conflict(FileExistsError):
@@ -21,39 +29,70 @@ class Changed(OSError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
-    """A movie at its place in the session; ``digest`` is xxh3-128, empty for links."""
+    """A file at its place in the session; ``digest`` is xxh3-128, empty for links."""
 
     path: Path
     size: int
-    mtime_ns: int
     digest: str
 
 
-def transfer_movie(found: Found, destination: Path, operation: str) -> Transferred:
+class Throttle:
+    """Keeps all copies together below ``rate`` bytes/s; 0 is no limit."""
+
+    def __init__(
+        self,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.rate = rate
+        self._clock, self._sleep = clock, sleep
+        self._guard = threading.Lock()
+        self._free_at = 0.0
+
+    def take(self, size: int) -> None:
+        """Wait until ``size`` more bytes may pass."""
+        if not self.rate:
+            return
+        with self._guard:
+            now = self._clock()
+            begin = max(now, self._free_at)
+            self._free_at = begin + size / self.rate
+        if begin > now:
+            self._sleep(begin - now)
+
+
+UNLIMITED = Throttle(0.0)
+
+
+def transfer_file(
+    found: Found, destination: Path, operation: str, throttle: Throttle = UNLIMITED
+) -> Transferred:
     """Bring ``found`` to ``destination`` by link, copy or move (`release` deletes the source later)."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     if operation == "link":
         _link(found, destination)
-        return Transferred(path=destination, size=found.size, mtime_ns=found.mtime_ns, digest="")
+        return Transferred(path=destination, size=found.size, digest="")
     if destination.exists() and not destination.is_symlink():
         digest = digest_of(destination)
         if destination.stat().st_size == found.size and digest == digest_of(found.source):
-            return Transferred(path=destination, size=found.size, mtime_ns=found.mtime_ns, digest=digest)
+            return Transferred(path=destination, size=found.size, digest=digest)
         raise Conflict(f"{destination.name} is there already with other content; both are kept")
-    digest = _copy(found, destination)
-    if operation == "move" and digest_of(destination) != digest:
-        destination.unlink()
-        raise OSError(f"the copy of {found.source.name} does not read back as written; it will be made again")
-    return Transferred(path=destination, size=found.size, mtime_ns=found.mtime_ns, digest=digest)
+    with part_of(destination) as part:
+        digest = _write(found, part, throttle)
+        if operation == "move" and digest_of(part) != digest:
+            raise OSError(f"the copy of {found.source.name} does not read back as written; it is made again")
+        publish(part, destination)
+    return Transferred(path=destination, size=found.size, digest=digest)
 
 
-def release(found: Found, moved: Transferred) -> None:
+def release(found: Found, path: Path, digest: str) -> None:
     """Delete the source of a moved movie: only if it is unchanged and the copy reads back the same."""
-    now = found.source.stat()
-    if (now.st_size, now.st_mtime_ns) != found.signature:
-        raise Changed(f"{found.source.name} changed after it was moved; the source is kept")
-    if digest_of(moved.path) != moved.digest:
+    unchanged(found, "was moved; the source is kept")
+    if digest_of(path) != digest:
         raise OSError(f"the copy of {found.source.name} does not read back as written; the source is kept")
+    # Reading takes a while: the last look at the source is just before.
+    unchanged(found, "was moved; the source is kept")
     found.source.unlink()
 
 
@@ -66,47 +105,70 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _link(found: Found, destination: Path) -> None:
-    target = found.source.absolute()
-    try:
-        destination.symlink_to(target)
-    except FileExistsError:
-        if not (destination.is_symlink() and destination.readlink() == target):
-            raise Conflict(f"{destination.name} is there already and is not a link to {target}") from None
+def unchanged(found: Found, what: str) -> None:
+    """Raise `Changed` unless the source is there with the size and time that were found."""
+    now = look_at(str(found.source))
+    if now is None or now.signature != found.signature:
+        raise Changed(f"{found.source.name} changed after it {what}")
 
 
-def _copy(found: Found, destination: Path) -> str:
-    part = destination.parent / f".{destination.name}.part"
+@contextmanager
+def part_of(destination: Path) -> Iterator[Path]:
+    """The temporary name in the same folder; what is left of it is removed."""
+    part = destination.parent / f".{destination.name}{PART}"
     try:
-        digest = _write(found, part)
-        try:
-            os.link(part, destination)
-        except FileExistsError:
-            raise Conflict(f"{destination.name} appeared meanwhile; both are kept") from None
+        yield part
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(destination.parent)
-    return digest
 
 
-def _write(found: Found, part: Path) -> str:
-    """Stream the source into ``part`` durably; its digest, or `Changed`."""
-    digest = xxhash.xxh3_128()
-    with found.source.open("rb") as source, part.open("wb") as out:
-        while piece := source.read(CHUNK):
-            digest.update(piece)
-            out.write(piece)
-        out.flush()
-        os.fsync(out.fileno())
-    now = found.source.stat()
-    if (now.st_size, now.st_mtime_ns) != found.signature or part.stat().st_size != found.size:
-        raise Changed(f"{found.source.name} changed while it was copied; it will be copied again")
-    return digest.hexdigest()
+def publish(part: Path, destination: Path) -> None:
+    """Give a durable file its final name, durably, and never over another file."""
+    try:
+        os.link(part, destination)
+    except FileExistsError:
+        raise Conflict(f"{destination.name} appeared meanwhile; both are kept") from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A disk without hard links: we are the only writer here, so a look before the rename will do.
+        if os.path.lexists(destination):
+            raise Conflict(f"{destination.name} appeared meanwhile; both are kept") from None
+        part.rename(destination)
+    sync_folder(destination.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _link(found: Found, destination: Path) -> None:
+    unchanged(found, "was found; it will be looked at again")
+    target = found.source.absolute()
+    try:
+        destination.symlink_to(target)
+        sync_folder(destination.parent)
+    except FileExistsError:
+        if not (destination.is_symlink() and destination.readlink() == target):
+            raise Conflict(f"{destination.name} is there already and is not a link to {target}") from None
+
+
+def _write(found: Found, part: Path, throttle: Throttle) -> str:
+    """Stream the source into ``part`` durably; its digest, or `Changed`."""
+    digest = xxhash.xxh3_128()
+    with found.source.open("rb") as source, part.open("wb") as out:
+        while piece := source.read(CHUNK):
+            throttle.take(len(piece))
+            digest.update(piece)
+            out.write(piece)
+        out.flush()
+        os.fsync(out.fileno())
+    unchanged(found, "was read; it will be copied again")
+    if part.stat().st_size != found.size:
+        raise Changed(f"{found.source.name} changed while it was copied; it will be copied again")
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """Write what RELION reads: lists of micrographs and particles, motion metadata, and stacks on request."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import read_ctf
 from nextpyp_nb.tracks.export_motion import export_motion
+from nextpyp_nb.tracks.optics_groups import optics_numbers
 from nextpyp_nb.tracks.process_movie import Report
 
 _CTF_COLUMNS = ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "fit_resolution")
@@ -47,6 +49,7 @@ def export_plan(
     ``accepted`` leaves only the particles of accepted classes.
     """
     table = session.micrographs
+    optics = optics_numbers(table)
     if filter:
         table = session.filtered(filter)
     elif "excluded" in table:
@@ -54,6 +57,7 @@ def export_plan(
     without = table["defocus_u"].isna()
     columns = ["name", *_CTF_COLUMNS, "ctf_score", *_MOTION_COLUMNS, "particles"]
     rows = table.loc[~without, columns].astype(object).where(table.loc[~without, columns].notna(), None)
+    rows["optics_group"] = [int(optics[name]) for name in rows["name"]]
     movies = session.movies.set_index("name")["path"]
     rows["movie"] = [str(movies.get(name) or "") for name in rows["name"]]
     if rows.empty:
@@ -66,6 +70,7 @@ def export_plan(
         "folder": str(session.folder),
         "out": str(Path(out).absolute()),
         "micrographs": rows.to_dict("records"),
+        "optics_groups": int(max(optics.max(), 1)) if len(optics) else 1,
         "left_out": table.loc[without, "name"].tolist(),
         "settings": session.settings.model_dump(),
         "round": int(classes["round"].max()) if len(classes) else None,
@@ -94,8 +99,11 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
             particles.append(
                 _export_particles(row, Places(folder, row["name"]), out, settings, classes, plan)
             )
-    _write_micrographs(out, micrographs, settings)
-    count = _write_particles(out, particles, settings) if plan["particles"] else 0
+    groups = plan["optics_groups"]
+    _write_micrographs(out, micrographs, _optics(settings, groups))
+    # RELION asks for the box even where it is to do the boxing.
+    boxed = _optics(settings, groups, export_box(settings))
+    count = _write_particles(out, particles, boxed) if plan["particles"] else 0
     _check(out / "micrographs.star", "micrographs", len(rows))
     _check(out / "corrected_micrographs.star", "micrographs", len(rows))
     if count:
@@ -166,7 +174,8 @@ def _export_ctf(name: str, places: Places, out: Path, pixel_size: float) -> dict
 
 
 def _ctf_columns(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in _CTF_COLUMNS} | {"score": row["ctf_score"]}
+    columns = {name: row[name] for name in (*_CTF_COLUMNS, "optics_group")}
+    return columns | {"score": row["ctf_score"]}
 
 
 def export_box(settings: Settings) -> int:
@@ -232,34 +241,33 @@ def _class_assignments(folder: Path, number: int | None) -> pd.DataFrame | None:
     ).assign(pixel_size=1.0)
 
 
-def _optics(settings: Settings, box: int | None = None) -> pd.DataFrame:
+def _optics(settings: Settings, groups: int, box: int | None = None) -> pd.DataFrame:
+    """All groups of the session, of which this export may hold none: numbers keep their meaning."""
     scope = settings.microscope
     pixel = scope.pixel_size * settings.raw_data.binning
-    group = OpticsGroup(
+    one = OpticsGroup(
         voltage=scope.voltage, cs=scope.cs, amplitude_contrast=scope.amplitude_contrast,
         original_pixel_size=scope.pixel_size, micrograph_pixel_size=pixel,
         image_pixel_size=pixel if box else None, box=box,
     )  # fmt: skip
-    return optics_block([group])
+    return optics_block([replace(one, number=n, name=f"opticsGroup{n}") for n in range(1, groups + 1)])
 
 
-def _write_micrographs(out: Path, rows: list[dict[str, Any]], settings: Settings) -> None:
+def _write_micrographs(out: Path, rows: list[dict[str, Any]], optics: pd.DataFrame) -> None:
     table = pd.DataFrame(rows)
     # As RELION's motion correction leaves them: what was found later belongs to the other list.
     corrected = micrograph_rows(table.drop(columns=[*_CTF_COLUMNS, "score"]))
-    write_star(out / "corrected_micrographs.star", {"optics": _optics(settings), "micrographs": corrected})
-    write_star(out / "micrographs.star", {"optics": _optics(settings), "micrographs": micrograph_rows(table)})
+    write_star(out / "corrected_micrographs.star", {"optics": optics, "micrographs": corrected})
+    write_star(out / "micrographs.star", {"optics": optics, "micrographs": micrograph_rows(table)})
 
 
-def _write_particles(out: Path, tables: list[pd.DataFrame], settings: Settings) -> int:
+def _write_particles(out: Path, tables: list[pd.DataFrame], optics: pd.DataFrame) -> int:
     filled = [table for table in tables if len(table)]
     if not filled:
         # An earlier export into the same folder must not pass for this one.
         (out / "particles.star").unlink(missing_ok=True)
         return 0
     table = pd.concat(filled, ignore_index=True)
-    # RELION asks for the box even where it is to do the boxing.
-    optics = _optics(settings, export_box(settings))
     write_star(out / "particles.star", {"optics": optics, "particles": particle_rows(table)})
     return len(table)
 

@@ -1,19 +1,20 @@
-"""Which movies are there, and which of them are whole."""
+"""Which movies are there: names first, a look at the files only where it is needed."""
 
+import fnmatch
 import glob
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nextpyp_nb.formats.acquisition import side_file
-from nextpyp_nb.formats.check import BadFile, check_movie, whole
+from nextpyp_nb.formats.acquisition import side_names
 
 MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer", ".mrc.gz", ".mrc.bz2")
+_NOTES = (".xml", ".mdoc")
 _MAGIC = re.compile(r"[*?\[]")
 _FRACTIONS = re.compile(r"_(fractions|eer)\.[a-z]+$", re.IGNORECASE)
+# Hidden, temporary, or the name under which rsync and downloads write.
 _UNFINISHED = re.compile(r"^\.|\.tmp$|\.part$|downloading")
 
 
@@ -23,12 +24,13 @@ class Offline(OSError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A movie file as a look at its folder shows it."""
+    """A movie file as a look at its folder shows it, with the XML or mdoc beside it."""
 
     source: Path
     size: int
     mtime_ns: int
     inode: int
+    side: Path | None = None
 
     @property
     def signature(self) -> tuple[int, int]:
@@ -36,9 +38,34 @@ class Found:
         return self.size, self.mtime_ns
 
 
+@dataclass(slots=True)
+class Listing:
+    """The names at the microscope's place.
+
+    ``sides`` maps movies to their XML or mdoc; ``others`` are all other names; ``away`` says of each
+    place that cannot be read why. ``seen`` holds what the listing of another machine tells of its files.
+    """
+
+    movies: list[str] = field(default_factory=list)
+    sides: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    away: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Found] = field(default_factory=dict)
+
+    def look(self, names: Iterable[str]) -> list[Found]:
+        """Size and time of the files with these names; those that vanished are left out."""
+        found = (self.seen.get(name) or look_at(name, self.sides.get(name)) for name in names)
+        return [movie for movie in found if movie is not None]
+
+
+def places(location: str) -> list[str]:
+    """The patterns of a location: several are separated by semicolons."""
+    return [part.strip() for part in location.split(";") if part.strip()]
+
+
 def watched_folder(location: str) -> Path:
-    """The part of ``location`` before its pattern: the folder that must exist."""
-    path = Path(location).expanduser()
+    """The part of the (first) pattern before its wildcards: the folder that must exist."""
+    path = Path((places(location) or [""])[0]).expanduser()
     parts = path.parts
     fixed = next((i for i, part in enumerate(parts) if _MAGIC.search(part)), None)
     if fixed is not None:
@@ -46,38 +73,114 @@ def watched_folder(location: str) -> Path:
     return path if path.is_dir() or not path.suffix else path.parent
 
 
+def list_names(location: str, leave_out: Collection[Path] = (), notes: str = "") -> Listing:
+    """All movies at ``location`` (folders, or patterns; ``**`` goes into subfolders), by name alone.
+
+    ``notes`` is where XML and mdoc files lie when not beside the movies. One place that cannot be read
+    leaves the others; `Offline` when none can.
+    """
+    listing = Listing()
+    skipped = {str(path) for path in leave_out}
+    elsewhere = _notes_at(notes) if notes else {}
+    asked = places(location)
+    for place in asked:
+        try:
+            _list_place(place, listing, skipped, elsewhere)
+        except OSError as error:
+            listing.away[place] = str(error)
+    if listing.away and len(listing.away) == len(asked):
+        raise Offline("; ".join(dict.fromkeys(listing.away.values())))
+    return listing
+
+
 def scan(location: str, leave_out: Collection[Path] = ()) -> list[Found]:
-    """All movie files at ``location`` (a folder, or a pattern; ``**`` goes into subfolders)."""
-    folder = watched_folder(location)
+    """All movie files at ``location`` with their size and time."""
+    listing = list_names(location, leave_out)
+    return listing.look(listing.movies)
+
+
+def look_at(name: str, side: str | None = None) -> Found | None:
+    """One file's size and time; None when it is not there."""
+    try:
+        seen = os.stat(name)  # noqa: PTH116  strings: a scan sees 60,000 of them
+    except OSError:
+        return None
+    return Found(
+        source=Path(name), size=seen.st_size, mtime_ns=seen.st_mtime_ns, inode=seen.st_ino,
+        side=None if side is None else Path(side),
+    )  # fmt: skip
+
+
+def is_movie(name: str) -> bool:
+    """Whether a base name is a movie's, and not that of one still being written."""
+    return name.lower().endswith(MOVIE_SUFFIXES) and not _UNFINISHED.search(name)
+
+
+def is_whole_name(name: str) -> bool:
+    """Whether a base name is that of a finished file."""
+    return not _UNFINISHED.search(name)
+
+
+def _list_place(place: str, listing: Listing, skipped: set[str], elsewhere: dict[str, str]) -> None:
+    folder = watched_folder(place)
     if not folder.is_dir():
         raise Offline(f"no folder {folder}; waiting for it to appear")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise Offline(f"no permission to read {folder}; ask its owner for read access")
-    path = Path(location).expanduser()
-    pattern = str(path / "**" / "*") if path.is_dir() else str(path.parent / _any_case(path.name))
-    names = [name for name in glob.iglob(pattern, recursive=True) if _is_movie(name)]
-    if path.is_dir() and any(_FRACTIONS.search(name) for name in names):
-        names = [name for name in names if _FRACTIONS.search(name)]
-    skipped = {str(p) for p in leave_out}
-    found = (_look(name) for name in names if name not in skipped)
-    return [f for f in found if f is not None]
+    path = Path(place).expanduser()
+    whole = path.is_dir()
+    parent, pattern = (f"{glob.escape(str(path))}/**", "*") if whole else (str(path.parent), path.name)
+    wanted = re.compile(fnmatch.translate(pattern.lower()))
+    movies: list[str] = []
+    for name in glob.iglob(f"{parent}/", recursive=True):
+        names = _names_in(name)
+        mine = [n for n in names if is_movie(n) and wanted.match(n.lower())]
+        notes = {n.lower(): n for n in names if n.lower().endswith(_NOTES)}
+        for movie in mine:
+            full = name + movie
+            if full in skipped:
+                continue
+            movies.append(full)
+            if side := _side_of(movie, notes, elsewhere, name):
+                listing.sides[full] = side
+        taken = set(mine)
+        listing.others += [name + n for n in names if n not in taken and is_whole_name(n)]
+    if whole and any(_FRACTIONS.search(name) for name in movies):
+        movies = [name for name in movies if _FRACTIONS.search(name)]
+    known = set(listing.movies)
+    listing.movies += [name for name in movies if name not in known]
 
 
-def _any_case(pattern: str) -> str:
-    return "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
-
-
-def _is_movie(name: str) -> bool:
-    base = os.path.basename(name)  # noqa: PTH119  strings: a scan sees 60,000 of them
-    return base.lower().endswith(MOVIE_SUFFIXES) and not _UNFINISHED.search(base)
-
-
-def _look(name: str) -> Found | None:
+def _names_in(folder: str) -> list[str]:
     try:
-        seen = os.stat(name)  # noqa: PTH116
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if not entry.is_dir()]
     except OSError:
+        # One folder that cannot be read leaves the others; it is asked again at the next look.
+        return []
+
+
+def _side_of(movie: str, notes: dict[str, str], elsewhere: dict[str, str], folder: str) -> str | None:
+    if not notes and not elsewhere:
         return None
-    return Found(source=Path(name), size=seen.st_size, mtime_ns=seen.st_mtime_ns, inode=seen.st_ino)
+    for wanted in side_names(movie):
+        if wanted.lower() in notes:
+            return folder + notes[wanted.lower()]
+        if wanted.lower() in elsewhere:
+            return elsewhere[wanted.lower()]
+    return None
+
+
+def _notes_at(location: str) -> dict[str, str]:
+    """The XML and mdoc files of a folder (and below) or pattern, by lower-case base name."""
+    path = Path(location).expanduser()
+    pattern = str(path / "**" / "*") if path.is_dir() else str(path)
+    names = glob.iglob(pattern, recursive=True)
+    return {
+        os.path.basename(name).lower(): name  # noqa: PTH119
+        for name in names
+        if name.lower().endswith(_NOTES)
+    }
 
 
 def movie_suffix(source: Path) -> str:
@@ -97,93 +200,3 @@ def unique_name(source: Path, taken: Collection[str]) -> str:
     while name in taken:
         name, count = f"{folder}_{stem}_{count}", count + 1
     return name
-
-
-@dataclass(slots=True)
-class _Seen:
-    signature: tuple[int, int]
-    since: float
-    first: float
-    looks: int = 1
-    reason: str = ""
-    checked_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Settling:
-    """Decides when a movie is whole: it stands still, and its frames are all there.
-
-    A file that stands still for ``settle`` seconds over two looks is checked; a side file written after
-    it, or a later movie in the same folder, shortens the wait to ``quick`` seconds. What is still not
-    whole after ``give_up`` seconds is stuck, and goes on being looked at.
-    """
-
-    settle: float
-    give_up: float
-    quick: float = 1.0
-    check: Callable[[Path], str | None] = whole
-    _seen: dict[Path, _Seen] = field(default_factory=dict)
-    _frames: Counter[int] = field(default_factory=Counter)
-
-    def look(
-        self, found: Iterable[Found], now: float
-    ) -> tuple[list[Found], dict[Path, str], dict[Path, str]]:
-        """Sort ``found`` into ready movies, waiting ones and stuck ones with the reason."""
-        ready, waiting, stuck = [], {}, {}
-        listed = list(found)
-        newest = _newest_by_folder(listed)
-        for movie in listed:
-            seen = self._seen.get(movie.source)
-            if seen is None or seen.signature != movie.signature:
-                first = now if seen is None else seen.first
-                self._seen[movie.source] = _Seen(movie.signature, now, first)
-                waiting[movie.source] = "being written"
-                continue
-            seen.looks += 1
-            wait = self.quick if _closed(movie, newest) else self.settle
-            if now - seen.since < min(wait, self.settle):
-                waiting[movie.source] = seen.reason or "settling"
-            elif reason := self._still_missing(movie, seen, now):
-                (stuck if now - seen.since >= self.give_up else waiting)[movie.source] = reason
-            else:
-                ready.append(movie)
-        return ready, waiting, stuck
-
-    def forget(self, source: Path) -> None:
-        """Drop what is remembered of a movie that was taken."""
-        self._seen.pop(source, None)
-
-    def _still_missing(self, movie: Found, seen: _Seen, now: float) -> str:
-        if seen.reason and now - seen.checked_at < min(5.0, self.settle):
-            return seen.reason
-        seen.checked_at = now
-        try:
-            seen.reason = self.check(movie.source) or self._too_short(movie, seen, now)
-        except (BadFile, OSError) as error:
-            seen.reason = str(error)
-        return seen.reason
-
-    def _too_short(self, movie: Found, seen: _Seen, now: float) -> str:
-        """Fewer frames than the session's movies usually have: wait a while, then take it."""
-        frames = check_movie(movie.source).n_frames
-        usual = self._frames.most_common(1)[0] if self._frames else (0, 0)
-        if frames < usual[0] and usual[1] >= 3 and now - seen.since < min(6 * self.settle, self.give_up):
-            return f"short: {frames} frames, the movies of this session have {usual[0]}"
-        self._frames[frames] += 1
-        return ""
-
-
-def _newest_by_folder(found: Iterable[Found]) -> dict[Path, int]:
-    newest: dict[Path, int] = {}
-    for movie in found:
-        folder = movie.source.parent
-        newest[folder] = max(newest.get(folder, 0), movie.mtime_ns)
-    return newest
-
-
-def _closed(movie: Found, newest: dict[Path, int]) -> bool:
-    """Whether the writer has moved on: a side file lies there, or a later movie of the same folder."""
-    if newest[movie.source.parent] > movie.mtime_ns:
-        return True
-    side = side_file(movie.source)
-    return side is not None and side.stat().st_mtime_ns >= movie.mtime_ns

@@ -20,7 +20,7 @@ class PreprocessTrack(Track):
 
     def __init__(self, live: Live, engine: Any, devices: int, threads: int) -> None:
         super().__init__(live)
-        self.engine = engine
+        self.engine, self.function = engine, FUNCTION
         self._devices, self._threads = devices, threads
         self._running: dict[str, ClaimedTask] = {}
         self._stage: dict[str, str] = {}
@@ -64,7 +64,7 @@ class PreprocessTrack(Track):
         self._running[number] = task
         timeout = self.live.settings.resources.walltime
         await self.engine.submit(
-            Task(id=number, function=FUNCTION, payload=payload, timeout=timeout, epoch=task.epoch)
+            Task(id=number, function=self.function, payload=payload, timeout=timeout, epoch=task.epoch)
         )
 
     def take(self, task: Task, outcome: Done | Failed | Killed | Progress) -> None:

@@ -170,11 +170,13 @@ async def run_session(
     still_coming: Callable[[], bool] = lambda: False,
     progress: Any = None,
     signals: bool = True,
+    kind: type[Runner] = Runner,
 ) -> int:
     """Run a session in this process; returns 0, or 1 with a list on stderr when something failed.
 
     In the foreground all tracks start at once; with ``until_idle`` the run ends when everything there is
     (and ``still_coming`` says no more comes) is through, with a last round of 2D classification.
+    ``kind`` is a runner of another make, such as one that only pretends to compute.
     """
     store = Store(folder / "session.db")
     try:
@@ -186,7 +188,7 @@ async def run_session(
     try:
         with lease:
             store.release_running()
-            runner = Runner(folder, store, lease, until_idle=until_idle)
+            runner = kind(folder, store, lease, until_idle=until_idle)
             if signals:
                 _obey_signals(runner)
             if not detached:

@@ -84,7 +84,7 @@ class Track:
 
     def log(self, level: str, code: str, text: str, movie: str | None = None) -> None:
         """Write an event to the session and to the track's log."""
-        self.live.logs[self.name].log(_LEVELS[level], text, extra={"movie": movie})
+        self.live.logs[self.name].log(LEVELS[level], text, extra={"movie": movie})
         self.live.store.log(code, text, track=self.name, movie=movie, level=level)
 
     async def run(self) -> None:
@@ -138,7 +138,7 @@ class Track:
         self.live.store.set_track(self.name, wanted=self.wanted, state=self.state(), message=message)
 
 
-_LEVELS = {"info": 20, "warning": 30, "error": 40}
+LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 
 def is_full(error: OSError) -> bool:

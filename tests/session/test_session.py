@@ -92,12 +92,12 @@ def test_a_changed_table_does_not_change_the_session(store, session, arrive, pro
 
 def test_the_acquisition_becomes_columns(store, session, arrive, process):
     (movie,) = arrive(1)
-    store.movie_acquisition(movie, {"beam_shift_x": 0.1, "camera": "", "tilt": None}, "shot 3")
+    store.movie_acquisitions({movie: {"beam_shift_x": 0.1, "camera": "", "tilt": None}}, {movie: 3})
     process()
     table = session.micrographs
     assert table["acquired_beam_shift_x"].tolist() == [0.1]
     assert "acquired_camera" not in table
-    assert table["optics_group"].tolist() == ["shot 3"]
+    assert table["optics_group"].tolist() == ["3"]
 
 
 def test_counts_rate_and_what_is_left(store, session, arrive, process, settings):
@@ -326,7 +326,7 @@ def test_the_table_that_follows_equals_the_table_read_anew(store, session, arriv
     steps = (
         lambda: arrive(3), process, lambda: store.exclude("m001"), lambda: arrive(2, first=3),
         lambda: process(ctf_failed="no rings", defocus_u=None), lambda: store.ignore("m002"),
-        lambda: store.movie_acquisition(2, {"tilt": 3.5}), lambda: store.exclude("m001", False),
+        lambda: store.movie_acquisitions({2: {"tilt": 3.5}}, {}), lambda: store.exclude("m001", False),
         lambda: store.reset_stages(settings.updated({"picking.radius": 60})), process,
         store.clear_preprocess, process,
     )  # fmt: skip

@@ -16,7 +16,9 @@ def test_a_movie_is_added_once_by_its_source(store):
     movie = {"name": "a", "source": "/camera/a.tiff"}
     first = store.add_movies([movie, {"name": "b", "source": "/camera/b.tiff"}])
     assert store.add_movies([movie | {"name": "c"}]) == []
-    assert store.sources() == {"/camera/a.tiff": (first[0], "found"), "/camera/b.tiff": (first[1], "found")}
+    assert [(row["id"], row["source"], row["state"]) for row in store.movies()] == [
+        (first[0], "/camera/a.tiff", "found"), (first[1], "/camera/b.tiff", "found")
+    ]  # fmt: skip
     with pytest.raises(sqlite3.IntegrityError):
         store.add_movies([{"name": "new", "source": "/new"}, {"name": "a", "source": "/elsewhere/a.tiff"}])
     assert store.movie_names() == {"a", "b"}

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from nextpyp_nb.tracks import copying
-from nextpyp_nb.tracks.copying import Changed, Conflict, digest_of, release, transfer_movie
+from nextpyp_nb.tracks.copying import Changed, Conflict, digest_of, release, transfer_file
 from nextpyp_nb.tracks.finding import Found
 
 
@@ -21,15 +21,15 @@ def movie(tmp_path):
 
 
 def test_a_copy_equals_its_source_and_leaves_nothing_else(movie, tmp_path):
-    done = transfer_movie(movie, tmp_path / "raw" / "m.tiff", "copy")
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy")
     assert done.path.read_bytes() == movie.source.read_bytes()
     assert done.digest == digest_of(movie.source)
     assert [p.name for p in (tmp_path / "raw").iterdir()] == ["m.tiff"]
 
 
 def test_a_second_copy_of_the_same_movie_is_adopted(movie, tmp_path):
-    first = transfer_movie(movie, tmp_path / "raw" / "m.tiff", "copy")
-    assert transfer_movie(movie, tmp_path / "raw" / "m.tiff", "copy") == first
+    first = transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy")
+    assert transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy") == first
 
 
 @pytest.mark.parametrize("operation", ["copy", "link", "move"])
@@ -38,39 +38,39 @@ def test_an_existing_file_is_never_overwritten(movie, tmp_path, operation):
     place.parent.mkdir()
     place.write_bytes(b"other")
     with pytest.raises(Conflict):
-        transfer_movie(movie, place, operation)
+        transfer_file(movie, place, operation)
     assert place.read_bytes() == b"other"
     assert movie.source.exists()
 
 
 def test_a_link_points_at_the_source(movie, tmp_path):
-    done = transfer_movie(movie, tmp_path / "raw" / "m.tiff", "link")
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "link")
     assert done.path.readlink() == movie.source
-    assert transfer_movie(movie, done.path, "link") == done
+    assert transfer_file(movie, done.path, "link") == done
 
 
 def test_a_source_that_changes_is_not_published(movie, tmp_path):
     with movie.source.open("ab") as more:
         more.write(b"late frame")
     with pytest.raises(Changed):
-        transfer_movie(movie, tmp_path / "raw" / "m.tiff", "copy")
+        transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy")
     assert list((tmp_path / "raw").iterdir()) == []
 
 
 def test_move_deletes_last_and_only_what_is_unchanged(movie, tmp_path):
-    done = transfer_movie(movie, tmp_path / "raw" / "m.tiff", "move")
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "move")
     assert movie.source.exists()
-    release(movie, done)
+    release(movie, done.path, done.digest)
     assert not movie.source.exists()
     assert digest_of(done.path) == done.digest
 
 
 def test_move_keeps_the_source_when_the_copy_was_damaged(movie, tmp_path):
-    done = transfer_movie(movie, tmp_path / "raw" / "m.tiff", "move")
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "move")
     with done.path.open("r+b") as copy:
         copy.write(b"damage")
     with pytest.raises(OSError, match="the source is kept"):
-        release(movie, done)
+        release(movie, done.path, done.digest)
     assert movie.source.exists()
 
 
@@ -80,5 +80,5 @@ def test_no_half_copy_under_the_final_name_when_the_disk_fills(movie, tmp_path, 
 
     monkeypatch.setattr(copying.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        transfer_movie(movie, tmp_path / "raw" / "m.tiff", "copy")
+        transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy")
     assert not (tmp_path / "raw" / "m.tiff").exists()

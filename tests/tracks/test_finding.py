@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from nextpyp_nb.tracks.finding import Offline, Settling, scan, unique_name, watched_folder
+from nextpyp_nb.tracks.finding import Offline, scan, unique_name, watched_folder
+from nextpyp_nb.tracks.settling import Settling
 
 
 def write_movie(path, frames=4, side=64):

@@ -1,0 +1,211 @@
+"""The transfer track over whole pretend sessions: side files, manifest, limits, states with reasons."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, write_movies
+from nextpyp_nb.formats.frames import read_frames
+from nextpyp_nb.formats.mrc import write_mrc
+from nextpyp_nb.session.store import Store
+from nextpyp_nb.tracks.copying import Throttle, digest_of
+from nextpyp_nb.tracks.finding import Offline, list_names
+from nextpyp_nb.tracks.manifest import Manifest, read_manifest
+
+
+def states(session):
+    return session.movies.set_index("name")["state"].to_dict()
+
+
+def test_the_manifest_holds_every_copy_and_another_program_agrees(tmp_path):
+    write_movies(tmp_path / "camera", 7, folders=2)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera")
+    assert run(session) == 0
+    listed = read_manifest(session.folder / "manifest.xxh128")
+    assert listed == {f"raw/{p.name}": digest_of(p) for p in (session.folder / "raw").glob("*.tiff")}
+    assert len(listed) == 7
+    if shutil.which("xxh128sum"):
+        subprocess.run(["xxh128sum", "-c", "--quiet", "manifest.xxh128"], cwd=session.folder, check=True)
+
+
+def test_a_torn_or_lost_manifest_is_made_good_from_the_rows(tmp_path):
+    write_movies(tmp_path / "camera", 3)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera")
+    run(session)
+    path = session.folder / "manifest.xxh128"
+    whole = path.read_text()
+    for damaged in (whole[:-9], "", None):
+        path.unlink()
+        if damaged is not None:
+            path.write_text(damaged)
+        run(session)
+        assert sorted(path.read_text().splitlines()) == sorted(whole.splitlines())
+
+
+def test_side_files_come_along_under_the_movies_name(tmp_path):
+    camera = tmp_path / "camera"
+    write_movies(camera, 4, folders=2)
+    for folder in ("grid0", "grid1"):
+        for number in range(2):
+            (camera / folder / f"mov_{number:05d}.jpg").write_bytes(f"{folder}{number}".encode())
+    (camera / "grid0" / "lost.jpg").write_bytes(b"of no movie")
+    session = pretend_session(tmp_path / "sessions", camera, transfer__side_files=".jpg")
+    assert run(session) == 0
+    for row in session.movies.itertuples():
+        grid, number = row.source.split("/")[-2], int(row.source[-10:-5])
+        assert (session.folder / "raw" / f"{row.name}.jpg").read_bytes() == f"{grid}{number}".encode()
+    assert len(list((session.folder / "raw").glob("*.jpg"))) == 4
+    assert len(list(camera.rglob("*.jpg"))) == 5
+
+
+def test_all_other_files_come_along_on_request_and_none_is_overwritten(tmp_path):
+    camera = tmp_path / "camera"
+    write_movies(camera, 1)
+    (camera / "Atlas" / "deep").mkdir(parents=True)
+    (camera / "Atlas" / "deep" / "atlas.mrc.txt").write_text("atlas")
+    (camera / "session.dm").write_text("dm")
+    session = pretend_session(tmp_path / "sessions", camera, transfer__all_files=True)
+    run(session)
+    other = session.folder / "raw" / "other"
+    assert (other / "Atlas" / "deep" / "atlas.mrc.txt").read_text() == "atlas"
+    assert (other / "session.dm").read_text() == "dm"
+    (camera / "session.dm").write_text("changed")
+    run(session)
+    assert (other / "session.dm").read_text() == "dm"
+    assert any("session.dm" in event.text for event in session.events() if event.code == "side_file")
+
+
+def test_compressed_on_the_way_the_whole_session_goes_on(tmp_path):
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    movie = np.random.default_rng(1).poisson(2, (3, 40, 48)).astype(np.int16) + np.int16(1)
+    write_mrc(camera / "a.mrc", movie, pixel_size=1.3)
+    session = pretend_session(
+        tmp_path / "sessions", camera, raw_data__location=f"{camera}/*.mrc", transfer__compress="zstd"
+    )
+    assert run(session) == 0
+    np.testing.assert_array_equal(read_frames(session.folder / "raw" / "a.tiff"), movie)
+    # The other size of the copy is no change at the source.
+    assert run(session) == 0
+    assert states(session) == {"a": "done"}
+    assert not [event for event in session.events() if event.code == "changed"]
+
+
+def test_all_copies_together_keep_below_the_limit():
+    now, slept = [0.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    throttle = Throttle(10e6, clock=lambda: now[0], sleep=sleep)
+    for _ in range(50):
+        throttle.take(4_000_000)
+    assert now[0] == pytest.approx(49 * 0.4)
+    now[0] += 100
+    throttle.take(4_000_000)
+    assert len(slept) == 49
+    free = Throttle(0.0, sleep=sleep)
+    free.take(1 << 40)
+    assert len(slept) == 49
+
+
+def test_several_places_and_one_that_is_missing(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_movies(one, 2)
+    location = f"{one}/**/*.tiff; {two}/**/*.tiff"
+    listing = list_names(location)
+    assert len(listing.movies) == 2
+    assert "waiting for it to appear" in next(iter(listing.away.values()))
+    session = pretend_session(tmp_path / "sessions", one, raw_data__location=location)
+    assert run(session) == 0
+    assert len(session.micrographs) == 2
+    write_movies(two, 2)
+    assert run(session) == 0
+    assert len(session.micrographs) == 4
+    with pytest.raises(Offline):
+        list_names(f"{tmp_path}/no; {tmp_path}/none")
+
+
+def test_what_vanishes_is_offline_with_a_reason_and_comes_back(tmp_path):
+    camera, away = tmp_path / "camera", tmp_path / "away"
+    write_movies(camera, 3)
+    cut = camera / "grid0" / "cut.tiff"
+    cut.write_bytes(small_movie(9)[:700])
+    session = pretend_session(tmp_path / "sessions", camera, transfer__give_up=1)
+
+    def unmount():
+        until = time.monotonic() + 60
+        while states(session).get("cut") != "stuck" and time.monotonic() < until:
+            time.sleep(0.05)
+        camera.rename(away)
+        while states(session).get("cut") != "offline" and time.monotonic() < until:
+            time.sleep(0.05)
+        offline.append(session.movies.set_index("name").loc["cut", "reason"])
+        cut_again = away / "grid0" / "cut.tiff"
+        cut_again.write_bytes(small_movie(9))
+        away.rename(camera)
+
+    offline = []
+    act = threading.Thread(target=unmount)
+    act.start()
+    assert run(session, still_coming=act.is_alive) == 0
+    act.join()
+    assert "waiting for it to appear" in offline[0]
+    assert set(states(session).values()) == {"done"}
+    assert len(session.micrographs) == 4
+
+
+def test_a_link_whose_source_changed_is_a_conflict_until_it_is_retried(tmp_path):
+    ((path, _),) = write_movies(tmp_path / "camera", 1).items()
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera", transfer__operation="link")
+    run(session)
+    before = session.micrographs["defocus_u"].item()
+    path.write_bytes(small_movie(77))
+    assert run(session) == 1
+    assert states(session) == {"mov_00000": "conflict"}
+    assert "changed at the source" in session.failed()["reason"].item()
+    assert session.retry().wait(5).ok
+    assert run(session) == 0
+    assert session.micrographs["defocus_u"].item() != before
+
+
+def test_a_short_movie_is_taken_after_a_wait_and_says_so(tmp_path):
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(5):
+        count = 2 if number == 4 else 6
+        movie = rng.poisson(2, (count, 32, 32)).astype(np.uint8) + np.uint8(1)
+        write_mrc(camera / f"m{number}.mrc", movie.astype(np.int16), pixel_size=1.3)
+        # The newest is checked first; what is usual must be known by the time of the short one.
+        os.utime(camera / f"m{number}.mrc", (1e9 - number, 1e9 - number))
+    session = pretend_session(tmp_path / "sessions", camera, raw_data__location=f"{camera}/*.mrc")
+    assert run(session) == 0
+    reasons = session.movies.set_index("name")["reason"].dropna()
+    assert list(reasons.index) == ["m4"]
+    assert "2 frames, the movies of this session have 6" in reasons["m4"]
+    assert [event.movie for event in session.events() if event.code == "short"] == ["m4"]
+
+
+def test_a_moved_movies_source_goes_last_and_only_when_the_copy_still_reads(tmp_path):
+    written = write_movies(tmp_path / "camera", 3)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera", transfer__operation="move")
+    assert run(session) == 0
+    assert not any(path.exists() for path in written)
+    kept = sorted(path.read_bytes() for path in (session.folder / "raw").glob("*.tiff"))
+    assert kept == sorted(written.values())
+
+
+def test_a_manifest_line_needs_no_row(tmp_path):
+    session = pretend_session(tmp_path / "sessions", tmp_path)
+    path = session.folder / "manifest.xxh128"
+    path.write_text(f"{'0' * 32}  raw/a.xml\n")
+    with Store(session.folder / "session.db") as store:
+        Manifest(session.folder, store)
+    assert read_manifest(path) == {"raw/a.xml": "0" * 32}
