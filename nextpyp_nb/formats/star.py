@@ -152,8 +152,12 @@ def write_motion_star(
     first_frame: int = 1,
     eer_frames: int | None = None,
     eer_upsampling: int = 1,
+    hot_pixels: Any = None,
 ) -> None:
-    """Write RELION's per-movie motion STAR; the motion begins at the movie's ``first_frame`` (from 1)."""
+    """Write RELION's per-movie motion STAR; the motion begins at the movie's ``first_frame`` (from 1).
+
+    ``hot_pixels`` (n, 2) are bad px of the raw frames, (y, x) from 0, which RELION's polishing replaces.
+    """
     frames = np.arange(len(motion.shifts)) + first_frame
     general: dict[str, Any] = {
         "rlnImageSizeX": motion.width,
@@ -186,6 +190,10 @@ def write_motion_star(
         coefficients = _minus(np.asarray(motion.local, float)[::-1].reshape(36))
         blocks["local_motion_model"] = pd.DataFrame(
             {"rlnMotionModelCoeffsIdx": np.arange(36), "rlnMotionModelCoeff": coefficients}
+        )
+    if hot_pixels is not None and len(hot_pixels):
+        blocks["hot_pixels"] = pd.DataFrame(
+            {"rlnCoordinateX": hot_pixels[:, 1], "rlnCoordinateY": hot_pixels[:, 0]}
         )
     write_star(path, blocks)
 

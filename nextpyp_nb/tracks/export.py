@@ -89,7 +89,7 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     rows = plan["micrographs"]
     classes = _class_assignments(folder, plan["round"])
     micrographs, particles = [], []
-    gains: dict[Any, Path | None] = {}
+    gains: dict[Any, dict[str, Path]] = {}
     for index, row in enumerate(rows):
         report({"stage": f"exporting {row['name']}", "done": index, "total": len(rows)})
         micrographs.append(

@@ -14,9 +14,9 @@ from nextpyp_nb.tracks.motion_stage import oriented_gain
 
 
 def export_motion(
-    places: Places, movie: Path, out: Path, settings: Settings, gains: dict[Any, Path | None]
+    places: Places, movie: Path, out: Path, settings: Settings, gains: dict[Any, dict[str, Path]]
 ) -> Path:
-    """Write the motion STAR into ``out``, with a link to the movie and the gain as it lies on the frames.
+    """Write the motion STAR into ``out``, with a link to the movie, and gain and defects as they lie on it.
 
     ``gains`` are those that this export has written.
     """
@@ -30,9 +30,8 @@ def export_motion(
         kind = (int(general["rlnImageSizeY"]), int(general["rlnImageSizeX"]), "rlnEERGrouping" in general)
         if kind not in gains:
             gains[kind] = _gain(kind[:2], out, settings, kind[2])
-        gain = gains[kind]
-        general["rlnMicrographGainName"] = None if gain is None else str(gain.relative_to(out))
-    blocks["general"] = {label: value for label, value in general.items() if value is not None}
+        general.pop("rlnMicrographGainName", None)
+        general |= {label: str(path.relative_to(out)) for label, path in gains[kind].items()}
     write_star(star, blocks)
     return star
 
@@ -46,17 +45,24 @@ def _linked(movie: Path, out: Path, name: str) -> Path:
     return link
 
 
-def _gain(shape: tuple[int, int], out: Path, settings: Settings, events: bool) -> Path | None:
-    """The oriented reference, 0 where defects are known; RELION turns nothing when it polishes."""
+def _gain(shape: tuple[int, int], out: Path, settings: Settings, events: bool) -> dict[str, Path]:
+    """Files by label: the oriented reference and a map of its dead pixels and of the known defects.
+
+    RELION turns nothing when it polishes, and does not replace what the reference has as 0.
+    """
     gain, defects = oriented_gain(settings, shape, events)
-    if gain is None and defects is None:
-        return None
-    factor = np.ones(shape, np.float32) if gain is None else to_numpy(gain).copy()
-    if defects is not None:
-        factor[defects] = 0
-    if events:
-        # RELION divides an EER by any reference but a .gain.
-        factor = np.divide(1, factor, out=np.zeros_like(factor), where=factor > 0)
-    path = out / "motion" / f"gain_{shape[1]}x{shape[0]}.mrc"
-    write_mrc(path, factor, pixel_size=settings.microscope.pixel_size)
-    return path
+    pixel_size, size = settings.microscope.pixel_size, f"{shape[1]}x{shape[0]}"
+    written: dict[str, Path] = {}
+    bad = np.zeros(shape, bool) if defects is None else np.array(defects, bool)
+    if gain is not None:
+        factor = to_numpy(gain)
+        bad |= factor <= 0
+        if events:
+            # RELION divides an EER by any reference but a .gain.
+            factor = np.divide(1, factor, out=np.zeros_like(factor), where=factor > 0)
+        written["rlnMicrographGainName"] = out / "motion" / f"gain_{size}.mrc"
+        write_mrc(written["rlnMicrographGainName"], factor, pixel_size=pixel_size)
+    if bad.any():
+        written["rlnMicrographDefectFile"] = out / "motion" / f"defects_{size}.mrc"
+        write_mrc(written["rlnMicrographDefectFile"], bad, pixel_size=pixel_size)
+    return written

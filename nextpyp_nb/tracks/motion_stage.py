@@ -50,6 +50,7 @@ def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[
         voltage=scope.voltage, initial_dose=scope.initial_dose, first_frame=exposure.first + 1,
         eer_frames=exposure.fractions.constant if exposure.fractions else None,
         eer_upsampling=settings.motion.eer_reduce,
+        hot_pixels=_found_pixels(corrected, settings, exposure.fractions is not None),
     )  # fmt: skip
     write_arrays(
         places("trajectory"),
@@ -125,6 +126,15 @@ def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) 
         **known,
         **options,
     )
+
+
+def _found_pixels(corrected: CorrectedMovie, settings: Settings, events: bool) -> Any:
+    """Bad pixels (n, 2) that neither the gain reference nor the defect file told of."""
+    bad = to_numpy(corrected.defects)
+    gain, defects = oriented_gain(settings, bad.shape, events)
+    if gain is not None:
+        bad = bad & (gain > 0)
+    return np.argwhere(bad if defects is None else bad & ~defects)
 
 
 def _unpacked(frames: Any, settings: Settings) -> Any:
