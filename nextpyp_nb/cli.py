@@ -160,19 +160,23 @@ def _new(options: argparse.Namespace) -> None:
     for path in filter(None, (settings.gain.reference, settings.gain.defects)):
         if not Path(path).is_file():
             _say(f"There is no file {path} yet; movies fail until it is there.")
-    folder = _watched(settings)
-    if not folder.is_dir():
-        _say(f"There is no folder {folder} yet; the session waits for it to appear.")
+    for folder in _watched(settings):
+        if not folder.is_dir():
+            _say(f"There is no folder {folder} yet; the session waits for it to appear.")
 
 
-def _watched(settings: Settings) -> Path:
+def _watched(settings: Settings) -> list[Path]:
+    from nextpyp_nb.settings.raw_data import is_remote, places
     from nextpyp_nb.tracks.finding import watched_folder
 
-    return watched_folder(settings.raw_data.location)
+    return [watched_folder(p) for p in places(settings.raw_data.location) if not is_remote(p)]
 
 
 def _absolute(location: str) -> str:
-    return str(Path(location).expanduser().absolute()) if location else ""
+    from nextpyp_nb.settings.raw_data import is_remote, places
+
+    whole = (p if is_remote(p) else str(Path(p).expanduser().absolute()) for p in places(location))
+    return "; ".join(whole)
 
 
 def _run(options: argparse.Namespace) -> int:

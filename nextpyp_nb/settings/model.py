@@ -15,7 +15,7 @@ from nextpyp_nb.settings.gain import GainReference
 from nextpyp_nb.settings.microscope import Microscope
 from nextpyp_nb.settings.motion import FrameAlignment
 from nextpyp_nb.settings.picking import ParticleDetection
-from nextpyp_nb.settings.raw_data import RawData
+from nextpyp_nb.settings.raw_data import RawData, is_remote, places
 from nextpyp_nb.settings.resources import Resources
 from nextpyp_nb.settings.transfer import Transfer
 
@@ -130,6 +130,9 @@ class Settings(Section):
         problems = {}
         if not self.raw_data.location:
             problems["raw_data.location"] = "missing: give the folder and pattern of the movies"
+        remote = any(is_remote(place) for place in places(self.raw_data.location))
+        if remote and self.transfer.operation != "copy":
+            problems["transfer.operation"] = "must be copy: the movies lie on another machine"
         if self.microscope.pixel_size is None:
             problems["microscope.pixel_size"] = "missing: give the pixel size of the movies in Å"
         if self.microscope.voltage is None:

@@ -1,13 +1,27 @@
 """Raw data: where the movies come from."""
 
+import re
+
 from nextpyp_nb.settings.fields import Section, setting
+
+_REMOTE = re.compile(r"([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9][\w.-]*:/[^;]*")
+
+
+def is_remote(place: str) -> bool:
+    """Whether a place is on another machine: user@host:/folder."""
+    return _REMOTE.fullmatch(place) is not None
+
+
+def places(location: str) -> list[str]:
+    """The folders and patterns of a location: several are separated by semicolons."""
+    return [part.strip() for part in location.split(";") if part.strip()]
 
 
 class RawData(Section):
     """Where the movies come from."""
 
     location: str = setting(
-        "", "Location", "Folder and pattern, such as /data/g1/**/*_fractions.tiff; several with ; between.",
+        "", "Location", "Folder and pattern, such as /data/**/*_fractions.tiff; several with ; or user@host:/…",
         alias="data_path", path="movies",
     )  # fmt: skip
     notes: str = setting(

@@ -13,6 +13,7 @@ from nextpyp_nb.formats import ifd, tiff
 from nextpyp_nb.formats.check import check_movie
 from nextpyp_nb.formats.compressed import is_compressed
 from nextpyp_nb.formats.frames import holds_events, read_frames
+from nextpyp_nb.settings.raw_data import is_remote
 from nextpyp_nb.settings.transfer import Transfer
 from nextpyp_nb.tracks.copying import (
     UNLIMITED,
@@ -25,7 +26,8 @@ from nextpyp_nb.tracks.copying import (
     transfer_file,
     unchanged,
 )
-from nextpyp_nb.tracks.finding import Found, movie_suffix
+from nextpyp_nb.tracks.finding import Found, look_at, movie_suffix
+from nextpyp_nb.tracks.remote import fetch_movie, place_fetched
 
 # Frames held at once.
 BLOCK = 4
@@ -35,10 +37,24 @@ def transfer_movie(
     found: Found, raw: Path, name: str, chosen: Transfer, throttle: Throttle = UNLIMITED
 ) -> Transferred:
     """Bring a movie into the folder ``raw`` as ``name`` with its ending, compressed where asked for."""
+    if is_remote(str(found.source)):
+        return _fetch(found, raw, name, chosen, throttle)
     if chosen.operation != "link" and chosen.compress != "none" and compressible(found.source):
         raw.mkdir(parents=True, exist_ok=True)
         return _compress(found, raw / f"{name}.tiff", chosen.compress, throttle)
     return transfer_file(found, raw / f"{name}{movie_suffix(found.source)}", chosen.operation, throttle)
+
+
+def _fetch(found: Found, raw: Path, name: str, chosen: Transfer, throttle: Throttle) -> Transferred:
+    raw.mkdir(parents=True, exist_ok=True)
+    destination = raw / f"{name}{movie_suffix(found.source)}"
+    with part_of(destination) as staged:
+        fetch_movie(found, staged, throttle)
+        if chosen.compress != "none" and compressible(staged):
+            here = look_at(str(staged))
+            assert here is not None
+            return _compress(here, raw / f"{name}.tiff", chosen.compress, UNLIMITED)
+        return place_fetched(found, staged, destination)
 
 
 def compressible(path: Path) -> bool:

@@ -4,11 +4,12 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nextpyp_nb.formats.acquisition import side_names
+from nextpyp_nb.settings.raw_data import is_remote, places
 
 MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer", ".mrc.gz", ".mrc.bz2")
 _NOTES = (".xml", ".mdoc")
@@ -58,11 +59,6 @@ class Listing:
         return [movie for movie in found if movie is not None]
 
 
-def places(location: str) -> list[str]:
-    """The patterns of a location: several are separated by semicolons."""
-    return [part.strip() for part in location.split(";") if part.strip()]
-
-
 def watched_folder(location: str) -> Path:
     """The part of the (first) pattern before its wildcards: the folder that must exist."""
     path = Path((places(location) or [""])[0]).expanduser()
@@ -73,11 +69,16 @@ def watched_folder(location: str) -> Path:
     return path if path.is_dir() or not path.suffix else path.parent
 
 
-def list_names(location: str, leave_out: Collection[Path] = (), notes: str = "") -> Listing:
+def list_names(
+    location: str,
+    leave_out: Collection[Path] = (),
+    notes: str = "",
+    remote: Callable[[str, Listing], None] | None = None,
+) -> Listing:
     """All movies at ``location`` (folders, or patterns; ``**`` goes into subfolders), by name alone.
 
-    ``notes`` is where XML and mdoc files lie when not beside the movies. One place that cannot be read
-    leaves the others; `Offline` when none can.
+    ``notes`` is where XML and mdoc files lie when not beside the movies; ``remote`` lists a place on
+    another machine. One place that cannot be read leaves the others; `Offline` when none can.
     """
     listing = Listing()
     skipped = {str(path) for path in leave_out}
@@ -85,7 +86,10 @@ def list_names(location: str, leave_out: Collection[Path] = (), notes: str = "")
     asked = places(location)
     for place in asked:
         try:
-            _list_place(place, listing, skipped, elsewhere)
+            if remote is not None and is_remote(place):
+                remote(place, listing)
+            else:
+                _list_place(place, listing, skipped, elsewhere)
         except OSError as error:
             listing.away[place] = str(error)
     if listing.away and len(listing.away) == len(asked):
@@ -121,6 +125,13 @@ def is_whole_name(name: str) -> bool:
     return not _UNFINISHED.search(name)
 
 
+def side_of(movie: str, notes: Mapping[str, str]) -> str | None:
+    """The XML or mdoc of a movie among ``notes``, paths by lower-case base name."""
+    if not notes:
+        return None
+    return next((notes[name.lower()] for name in side_names(movie) if name.lower() in notes), None)
+
+
 def _list_place(place: str, listing: Listing, skipped: set[str], elsewhere: dict[str, str]) -> None:
     folder = watched_folder(place)
     if not folder.is_dir():
@@ -135,13 +146,14 @@ def _list_place(place: str, listing: Listing, skipped: set[str], elsewhere: dict
     for name in glob.iglob(f"{parent}/", recursive=True):
         names = _names_in(name)
         mine = [n for n in names if is_movie(n) and wanted.match(n.lower())]
-        notes = {n.lower(): n for n in names if n.lower().endswith(_NOTES)}
+        notes = {n.lower(): name + n for n in names if n.lower().endswith(_NOTES)}
         for movie in mine:
             full = name + movie
             if full in skipped:
                 continue
             movies.append(full)
-            if side := _side_of(movie, notes, elsewhere, name):
+            side = side_of(movie, notes) or side_of(movie, elsewhere)
+            if side is not None:
                 listing.sides[full] = side
         taken = set(mine)
         listing.others += [name + n for n in names if n not in taken and is_whole_name(n)]
@@ -158,17 +170,6 @@ def _names_in(folder: str) -> list[str]:
     except OSError:
         # One folder that cannot be read leaves the others; it is asked again at the next look.
         return []
-
-
-def _side_of(movie: str, notes: dict[str, str], elsewhere: dict[str, str], folder: str) -> str | None:
-    if not notes and not elsewhere:
-        return None
-    for wanted in side_names(movie):
-        if wanted.lower() in notes:
-            return folder + notes[wanted.lower()]
-        if wanted.lower() in elsewhere:
-            return elsewhere[wanted.lower()]
-    return None
 
 
 def _notes_at(location: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from nextpyp_nb.tracks.acquiring import Notes
 from nextpyp_nb.tracks.copying import release
 from nextpyp_nb.tracks.finding import Found, Listing, Offline, list_names, look_at, unique_name
+from nextpyp_nb.tracks.remote import list_remote
 from nextpyp_nb.tracks.settling import Settling
 from nextpyp_nb.tracks.track import LEVELS, Live
 
@@ -82,7 +83,7 @@ class Intake:
         leave_out = {Path(p) for p in (settings.gain.reference, settings.gain.defects) if p}
         known = {row["source"]: row for row in store.movies(*NOT_TAKEN)}
         try:
-            listing = list_names(settings.raw_data.location, leave_out, settings.raw_data.notes)
+            listing = list_names(settings.raw_data.location, leave_out, settings.raw_data.notes, self._remote)
         except Offline as error:
             self._away(known.values(), str(error))
             raise
@@ -104,6 +105,9 @@ class Intake:
             ready=[self._ready(movie, rows[str(movie.source)]) for movie in ready],
             waiting=waiting, listing=listing, generation=generation,
         )  # fmt: skip
+
+    def _remote(self, place: str, listing: Listing) -> None:
+        list_remote(place, listing, self._live.folder / "notes")
 
     def taken(self, source: str, operation: str) -> None:
         """A movie is in the session: it is not looked at again but for changes."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
+from nextpyp_nb.settings.raw_data import is_remote
 from nextpyp_nb.tracks.finding import Found
 
 # Seconds of header checks in one look: with thousands of movies the first ones set off meanwhile.
@@ -75,6 +76,9 @@ class Settling:
         if seen.reason and now - seen.checked_at < min(5.0, self.settle):
             return seen.reason
         seen.checked_at = now
+        if is_remote(str(movie.source)):
+            # It is checked once it is here, before it gets its name.
+            return ""
         try:
             seen.reason = self.check(movie.source) or self._too_short(movie, seen, now)
         except (BadFile, OSError) as error:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nextpyp_nb.formats.acquisition import movie_stem
+from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.copying import Conflict, Throttle, transfer_file
-from nextpyp_nb.tracks.finding import Found, Listing, is_whole_name, look_at, places, watched_folder
+from nextpyp_nb.tracks.finding import Found, Listing, is_whole_name, look_at, watched_folder
 from nextpyp_nb.tracks.track import Live, is_full
 
 OTHER = "other"
@@ -53,6 +54,8 @@ class SideFiles:
         if chosen.all_files:
             movies = set(listing.movies)
             for place in places(self._live.settings.raw_data.location):
+                if is_remote(place):
+                    continue
                 top = watched_folder(place)
                 for name in _below(top):
                     if name not in movies:

@@ -9,9 +9,10 @@ from typing import Any
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.compressing import transfer_movie
 from nextpyp_nb.tracks.copying import PART, Conflict, Throttle
-from nextpyp_nb.tracks.finding import places, watched_folder
+from nextpyp_nb.tracks.finding import watched_folder
 from nextpyp_nb.tracks.intake import Intake, Looked, Ready
 from nextpyp_nb.tracks.manifest import Manifest
 from nextpyp_nb.tracks.side_files import SideFiles
@@ -94,7 +95,8 @@ class TransferTrack(Track):
         if self._waiting:
             source, reason = next(iter(self._waiting.items()))
             return f"{source.name}: {reason}"
-        return f"watching {watched_folder(self.live.settings.raw_data.location)}"
+        location = self.live.settings.raw_data.location
+        return f"watching {location if is_remote(location) else watched_folder(location)}"
 
     def hopeless(self) -> bool:
         """Whether the folder has been out of reach for so long that waiting for it makes no sense."""
@@ -174,7 +176,7 @@ class TransferTrack(Track):
         waker = _Waker(asyncio.get_running_loop(), self._wake)
         self._watcher = Observer()
         with contextlib.suppress(OSError):
-            for place in places(location):
+            for place in filter(lambda place: not is_remote(place), places(location)):
                 self._watcher.schedule(waker, str(watched_folder(place)), recursive="**" in place)
             self._watcher.start()
 
