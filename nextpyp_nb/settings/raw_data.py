@@ -21,7 +21,7 @@ class RawData(Section):
     """Where the movies come from."""
 
     location: str = setting(
-        "", "Location", "Folder and pattern, such as /data/**/*_fractions.tiff; several with ; or user@host:/…",
+        "", "Location", "Folder and pattern, such as /data/**/*_fractions.tiff; several by ; or user@host:/…",
         alias="data_path", path="movies",
     )  # fmt: skip
     notes: str = setting(
