@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,7 @@ def ring_particles(
     n, box = len(images), grid.box
     half = xp.empty((n, grid.rings, grid.angles // 2), xp.complex64)
     ctf2, power, noise = (xp.empty((n, grid.rings), xp.float32) for _ in range(3))
-    window, outside = _windows(box, radius)
-    window, outside = xp.asarray(window), xp.asarray(outside)
-    rings = xp.asarray(_ring_averages(2 * box, box, grid.rings))
+    window, outside, rings = _tables(box, radius, grid.rings, xp)
     batch = BATCH_GPU if on_gpu(images) else BATCH_HOST
     for start in range(0, n, batch):
         part = slice(start, min(start + batch, n))
@@ -102,6 +101,14 @@ def _power(transform: Any, box: int) -> Any:
     """|transform|² per image as rows, scaled so that white noise of variance 1 gives 1."""
     square = transform.real**2 + transform.imag**2
     return square.reshape(len(square), -1) / np.float32(box * box)
+
+
+@lru_cache(maxsize=2)
+def _tables(box: int, radius: float, rings: int, xp: Any) -> tuple[Any, Any, Any]:
+    """The masks and the matrix that averages over rings, where the particles are."""
+    tables = (*_windows(box, radius), _ring_averages(2 * box, box, rings))
+    window, outside, averages = (xp.asarray(table) for table in tables)
+    return window, outside, averages
 
 
 def _windows(box: int, radius: float) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels.backend import array_module, fft_module
-from nextpyp_nb.kernels.fourier import radial_frequency
+from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray
 
 SAMPLES = 8192
@@ -66,10 +66,10 @@ def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tupl
     """Exposure-weighted and plain mean, as rfft2 (y, kx), of sums (r, y, x) by ``low_rank_filters``."""
     xp, fft = array_module(moments), fft_module(moments)
     shape = moments.shape[-2:]
-    place = radial_frequency(shape)
+    place = xp.hypot(*(xp.asarray(k) for k in rfft_frequency(shape)))
     place *= np.float32((SAMPLES - 1) / np.sqrt(0.5))
     place += np.float32(0.5)
-    sample = xp.asarray(place.astype(np.int16))
+    sample = place.astype(np.int16)
     weighted = xp.zeros(sample.shape, xp.complex64)
     average = xp.zeros(sample.shape, xp.complex64)
     for moment, curve, share in zip(moments, xp.asarray(curves), plain.tolist(), strict=True):

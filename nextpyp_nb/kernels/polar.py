@@ -81,7 +81,7 @@ class PolarGrid:
     def image(self, half: Any) -> Any:
         """Real images (n, box, box) float32 of half-turn samples (n, rings, angles/2) (unitary transform)."""
         xp = array_module(half)
-        ey, ex = (xp.asarray(w) for w in self.waves)
+        ey, ex = _waves_on(self, xp)
         area = 2 * np.pi * np.arange(1, half.shape[1] + 1)[:, None] / (self.box * self.angles / 2)
         weights = xp.asarray(np.broadcast_to(area, half.shape[1:]).ravel().astype(np.float32))
         samples = half.reshape(len(half), -1) * weights
@@ -108,6 +108,13 @@ def _frequencies_on(grid: PolarGrid, xp: Any) -> tuple[Any, Any]:
     """``grid.frequencies`` where they are needed again and again."""
     ky, kx = grid.frequencies
     return xp.asarray(ky), xp.asarray(kx)
+
+
+@lru_cache(maxsize=2)
+def _waves_on(grid: PolarGrid, xp: Any) -> tuple[Any, Any]:
+    """``grid.waves`` likewise."""
+    ey, ex = grid.waves
+    return xp.asarray(ey), xp.asarray(ex)
 
 
 def _even_fast_length(least: int) -> int:
