@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_benchmarks(add("bench", help="accuracy and cost on simulated data with known truth"))
     hidden = add("serve-session")
     hidden.add_argument("folder", type=Path)
+    hidden.add_argument("--idle", action="store_true")
     hidden.set_defaults(command=_serve)
     return parser
 
@@ -191,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from nextpyp_nb.tracks.runner import run_session
 
-    return asyncio.run(run_session(options.folder, detached=True))
+    return asyncio.run(run_session(options.folder, detached=True, resume=not options.idle))
 
 
 def _command(options: argparse.Namespace) -> None:

@@ -17,9 +17,9 @@ WRITTEN = (
 )  # fmt: skip
 WORKING = (
     "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export",
-    "use_templates",
+    "use_templates", "try_out",
 )  # fmt: skip
-MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles")
+MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles", "tryout")
 
 
 def apply(store: Store, command: Command) -> Ack | None:

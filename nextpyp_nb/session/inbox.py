@@ -136,9 +136,11 @@ def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: 
 
 def _brings_program(store: Store, command: Command) -> bool:
     """Whether settings name another plug-in, which would run as the owner of the session."""
-    settings = command.arguments.get("settings")
+    settings, changes = command.arguments.get("settings"), command.arguments.get("changes")
     picking = settings.get("picking") if isinstance(settings, dict) else None
     plugin = picking.get("plugin") if isinstance(picking, dict) else None
+    if isinstance(changes, dict):
+        plugin = plugin or changes.get("picking.plugin")
     return bool(plugin) and plugin != store.latest_settings()[1].picking.plugin
 
 

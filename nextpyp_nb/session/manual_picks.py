@@ -1,8 +1,6 @@
 """Picks that people add or remove: in files of their own, merged with the automatic ones when read."""
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.records import FloatArray
+from nextpyp_nb.session.json_file import write_json
 from nextpyp_nb.session.places import place
 
 # Numbers of added picks start here, those of automatic ones at 0.
@@ -122,7 +121,7 @@ def mark_pick(folder: Path, name: str, y: float, x: float, *, near: float, add: 
         # An added pick's place is its number, so one that is taken back leaves a gap.
         marks["added"] = [centre if away(centre) else [] for centre in marks["added"]]
         marks["removed"].append(here)
-    _write(place(folder, "manual", name), marks)
+    write_json(place(folder, "manual", name), marks)
     return len(_merged_with(folder, name, near, marks).number)
 
 
@@ -132,13 +131,3 @@ def _merged_with(folder: Path, name: str, near: float, marks: Marks) -> MergedPi
         raise ValueError(f"{name} is not picked yet")
     with np.load(path, allow_pickle=False) as stored:
         return _merged(stored["centres"].reshape(-1, 2), stored["scores"], near, marks)
-
-
-def _write(path: Path, marks: Marks) -> None:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    with part.open("w") as stream:
-        json.dump(marks, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.rename(path)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDERS = (
-    "raw", "micrographs", "previews", "motion", "ctf", "picks", "particles", "class2d", "exports", "logs"
+    "raw", "micrographs", "previews", "motion", "ctf", "picks", "particles", "class2d", "exports", "logs",
+    "tryout",
 )  # fmt: skip
 
 _OF_MOVIE = {

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from nextpyp_nb.session.places import place
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.status import SessionStatus, read_status
 from nextpyp_nb.session.store import Store
+from nextpyp_nb.session.tryouts import TryOut, find_tryout, list_tryouts, tryout_folder
 from nextpyp_nb.settings import Settings, read_site
 
 
@@ -210,6 +212,33 @@ class Session(Classes2d):
         """Take away the picks within half a radius of (y, x) px, now and when it is picked again."""
         return self._command("remove_pick", {"movie": movie, "y": float(y), "x": float(x)}, actor)
 
+    def try_out(self, name: str, changes: Mapping[str, Any], *, actor: str | None = None) -> Receipt:
+        """Process one micrograph with some settings changed, beside the results of the session.
+
+        ``changes`` are as for `Settings.updated`, over the newest settings; without a runner one is started.
+        The receipt's ``uuid`` is the try-out's number; its answer comes as soon as the try-out waits for a
+        worker, and `tryout` tells what becomes of it. Raises `SettingsError` for settings that cannot be.
+        """
+        before = self.settings
+        wanted = {key: new for key, (_, new) in before.changes(before.updated(changes)).items()}
+        return self._command("try_out", {"micrograph": name, "changes": wanted}, actor, launch=True)
+
+    def tryout(self, number: str) -> TryOut:
+        """A try-out by its number; raises KeyError when it expired."""
+        tryout_folder(self.folder, number)
+        return find_tryout(self._reader, self.folder, number)
+
+    def tryouts(self, name: str | None = None) -> list[TryOut]:
+        """The try-outs (of one micrograph) that a runner took and that have not expired, newest first."""
+        return [t for t in list_tryouts(self.folder) if name in (None, t.micrograph)]
+
+    def promote(self, number: str, *, actor: str | None = None) -> Receipt:
+        """Save what a try-out changed as a new revision of the settings; `restart` applies it."""
+        found = self.tryout(number)
+        if found.state != "done":
+            raise ValueError(f"try-out {number} is {found.state}, expected one that is done")
+        return self.save_settings(self.settings.updated(found.changes), actor=actor)
+
     def save_filter(self, name: str, expression: str | None, *, actor: str | None = None) -> Receipt:
         """Keep a filter under a name; None deletes it."""
         return self._command("save_filter", {"name": name, "expression": expression}, actor)
@@ -247,7 +276,8 @@ class Session(Classes2d):
             )
         receipt = drop(self.folder, name, arguments, actor, relaunch=launch and mine and not dead)
         if dead and launch:
-            launch_runner(self.folder)
+            # A try-out must not set the tracks going.
+            launch_runner(self.folder, resume=name != "try_out")
         elif dead and mine:
             self._carry_out()
         return receipt

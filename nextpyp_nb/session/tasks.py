@@ -235,6 +235,15 @@ class Tasks(Database):
             self.log("cleared", f"Cleared {dropped:,} micrographs.", track="preprocess")
         return dropped
 
+    def held_keys(self, movie_id: int) -> dict[str, str | None]:
+        """The keys of the results that lie there; none where an attempt may have written over them."""
+        row = self._row(
+            "SELECT * FROM task WHERE movie_id = ?"
+            " AND (state = 'done' OR (state = 'ready' AND attempts = 0))",
+            movie_id,
+        )
+        return {stage: row[f"key_{stage}"] for stage in STAGES} if row else {}
+
     def task_counts(self) -> dict[str, int]:
         """Tasks by state."""
         return {

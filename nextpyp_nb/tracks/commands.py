@@ -1,4 +1,4 @@
-"""What the runner does when it is told: start, stop, restart, clear, cancel, update classes, export."""
+"""What the runner does when it is told: start, stop, restart, clear, cancel, classify, try out, export."""
 
 import asyncio
 import contextlib
@@ -43,14 +43,14 @@ class Commands:
         store.log(f"command_{command.name}", f"{command.actor}: {answer.message}", level=level)
 
     def busy(self) -> bool:
-        """Whether exports are being written."""
-        return bool(self._exports)
+        """Whether exports are being written, or settings tried out."""
+        return bool(self._exports) or self._runner.tryouts.busy()
 
     def take(self, task: Task, outcome: Any) -> bool:
-        """Take what the engine says of an export; False when the task is none."""
+        """Take what the engine says of an export or a try-out; False when the task is none."""
         number = self._exports.get(task.id)
         if number is None:
-            return False
+            return self._runner.tryouts.take(task, outcome)
         store = self._runner.store
         if isinstance(outcome, Progress):
             store.set_export(number, "running", outcome.report.get("stage", ""))
@@ -96,6 +96,7 @@ class Commands:
         downstream = {"transfer": ("preprocess", "classify"), "preprocess": ("classify",)}.get(name, ())
         if name != "classify":
             await runner.preprocess.drop_all()
+            runner.tryouts.dropped("cancelled: the results were cleared")
         await runner.classify.drop_all()
         answer = written.clear(runner.store, runner.folder, name)
         if name == "transfer":
@@ -127,6 +128,9 @@ class Commands:
         settings = runner.store.latest_settings()[1].updated(wanted | {"picking.template_pixel_size": None})
         number = runner.store.save_revision(settings, command.actor)
         return f"Revision {number} picks by {count} class averages; Restart of pre-processing applies it."
+
+    async def _try_out(self, command: Command) -> str:
+        return await self._runner.tryouts.begin(command)
 
     async def _export(self, command: Command) -> str:
         chosen, runner = command.arguments, self._runner

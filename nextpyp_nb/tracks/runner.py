@@ -17,6 +17,7 @@ from nextpyp_nb.session import inbox
 from nextpyp_nb.session.lease import Lease, acquire
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.store import Fenced, Store
+from nextpyp_nb.session.tryouts import RUNNER_ENDED
 from nextpyp_nb.settings import Settings, SettingsError, read_site
 from nextpyp_nb.tracks.classify import ClassifyTrack
 from nextpyp_nb.tracks.commands import Commands
@@ -24,6 +25,7 @@ from nextpyp_nb.tracks.logbook import Logbook
 from nextpyp_nb.tracks.preprocess import PreprocessTrack
 from nextpyp_nb.tracks.track import Live, Track, is_full
 from nextpyp_nb.tracks.transfer import TransferTrack
+from nextpyp_nb.tracks.tryouts import TryOuts
 
 LINGER = 3.0
 
@@ -52,6 +54,9 @@ class Runner:
         self.transfer = TransferTrack(self.live)
         self.preprocess = PreprocessTrack(self.live, self.movies, gpus, threads)
         self.classify = ClassifyTrack(self.live, self.rounds, gpus, len(os.sched_getaffinity(0)))
+        self.tryouts = TryOuts(
+            self.live, self.movies, device=0 if gpus else None, threads=threads, epoch=lease.epoch
+        )
         self.commands = Commands(self)
         self.error: BaseException | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -84,7 +89,7 @@ class Runner:
         """Until told to end: detached, when nothing is wanted any more; else when ``finished``."""
         for work in (
             *(track.run() for track in self.tracks.values()),
-            self._heartbeat(), self._obey(),
+            self._heartbeat(), self._obey(), self.tryouts.run(),
             self._listen(self.movies, self.preprocess), self._listen(self.rounds, self.classify),
         ):  # fmt: skip
             self.spawn(work)
@@ -104,6 +109,7 @@ class Runner:
         for track in self.tracks.values():
             track.wanted, track.stopping = False, False
         await self.preprocess.drop_all()
+        self.tryouts.dropped("cancelled")
         await self.classify.drop_all()
 
     def _unwanted(self) -> bool:
@@ -158,6 +164,7 @@ class Runner:
         await asyncio.to_thread(self.rounds.close)
         if not isinstance(self.error, Fenced):
             await self.preprocess.drop_all()
+            self.tryouts.dropped(RUNNER_ENDED)
             await self.classify.drop_all()
         self.logs.close()
 
@@ -166,6 +173,7 @@ async def run_session(
     folder: Path,
     *,
     detached: bool = False,
+    resume: bool = True,
     until_idle: bool = False,
     still_coming: Callable[[], bool] = lambda: False,
     progress: Any = None,
@@ -174,8 +182,9 @@ async def run_session(
 ) -> int:
     """Run a session in this process; returns 0, or 1 with a list on stderr when something failed.
 
-    In the foreground all tracks start at once; with ``until_idle`` the run ends when everything there is
-    (and ``still_coming`` says no more comes) is through, with a last round of 2D classification.
+    In the foreground all tracks start at once; detached, with ``resume``, those that were wanted go on. With
+    ``until_idle`` the run ends when everything there is (and ``still_coming`` says no more comes) is through,
+    with a last round of 2D classification.
     ``kind`` is a runner of another make, such as one that only pretends to compute.
     """
     store = Store(folder / "session.db")
@@ -193,7 +202,7 @@ async def run_session(
                 _obey_signals(runner)
             if not detached:
                 _start_all(runner)
-            else:
+            elif resume:
                 _resume(runner)
             watcher = asyncio.create_task(_show(session, progress)) if progress else None
             try:

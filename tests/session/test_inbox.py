@@ -131,6 +131,9 @@ def test_only_owners_name_a_plugin_since_it_runs_as_the_owner(store, session, se
     named = settings.updated({"picking.plugin": "evil.py:pick"}).model_dump()
     drop(session.folder, "save_settings", {"settings": named}, actor)
     got = collect(store, session.folder, owner=ME, group="beam", site=site)
-    assert len(got) == taken
+    changes = {"picking.method": "plug-in", "picking.plugin": "evil.py:pick"}
+    drop(session.folder, "try_out", {"micrograph": "m", "changes": changes}, actor)
+    got += collect(store, session.folder, owner=ME, group="beam", site=site)
+    assert len(got) == 2 * taken
     drop(session.folder, "save_settings", {"settings": settings.model_dump()}, actor)
     assert len(collect(store, session.folder, owner=ME, group="beam", site=site)) == 1

@@ -192,12 +192,15 @@ def test_clear_without_a_runner_takes_the_files_and_not_the_movies(session, sett
 
 def test_start_launches_a_runner_that_outlives_us(session, monkeypatch):
     launched = []
-    monkeypatch.setattr("nextpyp_nb.session.session.launch_runner", launched.append)
+    monkeypatch.setattr(
+        "nextpyp_nb.session.session.launch_runner", lambda folder, resume: launched.append((folder, resume))
+    )
     session.start("transfer")
     session.restart()
-    assert launched == [session.folder] * 2
+    session.try_out("m", {"picking.radius": 60})
+    assert launched == [(session.folder, resume) for resume in (True, True, False)]
     waiting = sorted(json.loads(p.read_text())["name"] for p in (session.folder / "inbox").glob("*.json"))
-    assert waiting == ["restart", "start"]
+    assert waiting == ["restart", "start", "try_out"]
 
 
 def test_changes_wake_who_watches(store, session):

@@ -19,7 +19,7 @@ def microscope(tmp_path_factory):
     return camera
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(microscope):
     """Settings of a session on the small detector."""
     return Settings.from_flat(
