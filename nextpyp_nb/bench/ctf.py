@@ -14,10 +14,12 @@ from scipy.stats import spearmanr
 from nextpyp_nb.bench.cost import measured
 from nextpyp_nb.bench.report import show, write_json
 from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
+from nextpyp_nb.session.quality_limits import QUALITY
 from nextpyp_nb.simulate.rings import LEVELS, Rings, draw_rings
 
 GROSS = 500.0
-_DOUBT_ERROR, _DOUBT_RESOLUTION = 100.0, 10.0
+# Beyond these the product alarms.
+_LIMITS = {figure.name: figure.limit for figure in QUALITY}
 _STAIRS = tuple(float(signal) for signal in np.geomspace(0.05, 1.6, 8))
 
 
@@ -89,7 +91,8 @@ def summary(fits: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return row
     error = np.array([abs(fit["error"]) for fit in made])
     bar = np.array([fit["error_bar"] for fit in made])
-    doubtful = (bar > _DOUBT_ERROR) | (np.array([fit["fit_resolution"] for fit in made]) > _DOUBT_RESOLUTION)
+    reach = np.array([fit["fit_resolution"] for fit in made])
+    doubtful = (bar > _LIMITS["defocus_error"]) | (reach > _LIMITS["fit_resolution"])
     fine = error[error <= GROSS]
     return row | {
         "rms": float(np.sqrt(np.mean(fine**2))) if len(fine) else float("nan"),

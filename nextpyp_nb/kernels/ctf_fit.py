@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture
@@ -14,14 +15,19 @@ from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 
 _TYPICAL_REACH, _RADII = 6.0, 3
-_START_PEAKS = 3
+_START_PEAKS, _TRIALS = 4, 2
 _NYQUIST_SHARE = 0.47
-_LEAST_GAIN = 45.0
+# Noise alone reaches this, and more so where a phase shift is searched too (measured on noise).
+_LEAST_GAIN, _LEAST_PHASE_GAIN = 45.0, 15.0
+# A start this far below the best is not worth a refinement; an optimum this unlikely not a second look.
+_WORTH, _LIKELY = 0.25, 1e-3
 _DENSE = 0.4
-# Variance is lost to the likeness of neighbouring points of a tapered spectrum (measured on noise).
+# Parameters (Å) closer than this are the same optimum.
+_SAME = 30.0
+# Neighbouring points of a tapered spectrum are alike: a little over (N sum w^4 / (sum w^2)^2)^2 = 1.8.
 _NEIGHBOURS = 2.0
 # Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
-_FORETOLD = 3.0
+_FORETOLD = 10.0
 
 
 class CtfFailed(ValueError):
@@ -56,6 +62,15 @@ class _Search:
         return FringeModel(grid, grid.pool(power), self.optics, self.tolerance)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Optimum:
+    """Where a refinement ended; ``weight`` is its likelihood over that of the best."""
+
+    parameters: FloatArray
+    cost: float
+    weight: float
+
+
 def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section)
     average: Any,
     *,
@@ -83,7 +98,9 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     ``CtfFailed`` with the reason. After Rohou & Grigorieff 2015, as a weighted least-squares fit.
     """
     _check(average, pixel_size, min_resolution, max_resolution, min_defocus, max_defocus)
-    phases = np.arange(min_phase, max_phase + 1e-6, phase_step) if phase_shift else np.zeros(1)
+    # 0 and 180 degrees are the same.
+    last = min(max_phase, min_phase + 180.0 - phase_step) + 1e-6
+    phases = np.arange(min_phase, last, phase_step) if phase_shift else np.zeros(1)
     search = _Search(
         optics=Optics(voltage=voltage, cs=cs, amplitude_contrast=amplitude_contrast),
         lowest=1 / min_resolution,
@@ -94,10 +111,18 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
         tolerance=astigmatism_tolerance,
     )
     spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
-    found = _fit(search, spectrum)
-    if _crowded(found.ctf, spectrum) and min(np.shape(average)) * pixel_size > 1.4 * _span(spectrum):
-        found = _fit(search, power_spectrum(average, pixel_size=pixel_size, tile=2 * tile))
-    return found
+    model = search.model(spectrum, spectrum.power)
+    optima = _optima(model, search, _starts(search, model))
+    _check_evidence(search, model, optima)
+    resolution = fit_profile(spectrum, search.optics, optima[0].parameters, search.lowest)[1]
+    if (
+        _crowded(search, optima[0], resolution, spectrum)
+        and _span(spectrum) * 1.4 < min(average.shape) * pixel_size
+    ):
+        spectrum = power_spectrum(average, pixel_size=pixel_size, tile=2 * tile)
+        model = search.model(spectrum, spectrum.power)
+        optima = _optima(model, search, [found.parameters for found in optima if found.weight > _LIKELY])
+    return _describe(search, spectrum, model, optima)
 
 
 def _check(average: Any, pixel_size: float, low: float, high: float, least: float, most: float) -> None:
@@ -122,65 +147,62 @@ def _span(spectrum: Spectrum) -> float:
     return spectrum.size * spectrum.pixel_size
 
 
-def _crowded(ctf: Ctf, spectrum: Spectrum) -> bool:
+def _crowded(search: _Search, found: _Optimum, resolution: float, spectrum: Spectrum) -> bool:
     """Whether fringes at the fit resolution are too close for the tiles that were used."""
-    delay = 2.0 * wavelength(ctf.voltage) * ctf.defocus / ctf.fit_resolution
-    return delay > _DENSE * _span(spectrum)
+    delay = 2.0 * wavelength(search.optics.voltage) * found.parameters[0] / resolution
+    return bool(delay > _DENSE * _span(spectrum))
 
 
-def _fit(search: _Search, spectrum: Spectrum) -> CtfEstimate:
-    model = search.model(spectrum, spectrum.power)
-    start, gain = _best_start(search, model)
-    if gain < _LEAST_GAIN:
-        raise CtfFailed(
-            f"no Thon rings found between {search.defoci[0]:.0f} and {search.defoci[-1]:.0f} Å defocus "
-            f"(evidence {gain:.1f}, expected {_LEAST_GAIN:.0f} or more): "
-            "look at the image, the pixel size and the defocus range"
-        )
-    model.power = model.flatten_directions(start)
-    parameters, _ = model.refine(start, search.free)
-    profile, resolution = fit_profile(spectrum, search.optics, parameters, search.lowest)
-    ctf = _record(search, parameters, model, resolution, _error(search, spectrum, model, parameters))
-    return CtfEstimate(ctf=ctf, profile=profile, spectrum=spectrum_picture(spectrum, ctf, search.lowest))
-
-
-def _best_start(search: _Search, model: FringeModel) -> tuple[FloatArray, float]:
-    """Best of a few refined starts, and its drop of the sum of squares in units of the noise."""
+def _starts(search: _Search, model: FringeModel) -> list[FloatArray]:
+    """Where to refine from: peaks of the search, each with its likeliest astigmatisms."""
     gains = model.search(search.defoci, search.phases)
-    starts = [
-        np.array([search.defoci[column], 0.0, 0.0, search.phases[row]]) for row, column in _peaks(gains)
-    ]
-    tries = [_refine_around(search, model, start) for start in starts]
-    inside = [found for found in tries if _inside(search, found[0])]
-    if not inside:
-        raise CtfFailed("every fit ran out of the defocus range: widen it")
-    parameters, cost = min(inside, key=lambda found: found[1])
-    smooth = model.solve(np.zeros(model.grid.shape))[2]
-    return parameters, (smooth - cost) / model.variance()
+    starts = []
+    for row, column in _peaks(gains):
+        middle = np.array([search.defoci[column], 0.0, 0.0, search.phases[row]])
+        trials = middle + _astigmatisms(search)
+        costs = [model.cost(trial)[2] for trial in trials]
+        starts += [middle, *trials[np.argsort(costs)[:_TRIALS]]]
+    return starts
 
 
-def _refine_around(search: _Search, model: FringeModel, start: FloatArray) -> tuple[FloatArray, float]:
-    """Best of refinements from ``start`` and from the two likeliest astigmatisms around it."""
-    best = model.refine(start, search.free)
+def _astigmatisms(search: _Search) -> FloatArray:
+    """Steps of the parameters to astigmatisms around none, by which fringes at 6 Å move by a quarter."""
     if not search.free[1]:
-        return best
-    # Fringes at 6 Å move by a quarter from one radius to the next.
+        return np.empty((0, 4))
     radius = 0.5 * math.pi / (2 * math.pi * wavelength(search.optics.voltage) / _TYPICAL_REACH**2)
     turn = np.exp(0.25j * math.pi * np.arange(8))
     around = (np.arange(1, _RADII + 1)[:, None] * radius * turn).ravel()
-    middle = best[0] * np.array([1.0, 0.0, 0.0, 1.0])
-    trials = [middle + np.array([0.0, place.real, place.imag, 0.0]) for place in around]
-    costs = [model.cost(trial)[2] for trial in trials]
-    likeliest = [trials[n] for n in np.argsort(costs)[:2]]
-    return min((best, *(model.refine(trial, search.free) for trial in likeliest)), key=lambda found: found[1])
+    none = np.zeros(len(around))
+    return np.stack([none, around.real, around.imag, none], axis=1)
 
 
 def _peaks(gains: FloatArray) -> list[tuple[int, int]]:
-    """The highest local maxima along defocus, best first, at most one per phase and neighbourhood."""
-    padded = np.pad(gains, ((0, 0), (1, 1)), constant_values=-np.inf)
-    top = (gains >= padded[:, :-2]) & (gains >= padded[:, 2:])
-    order = np.argsort(np.where(top, gains, -np.inf), axis=None)[::-1][:_START_PEAKS]
+    """The highest local maxima over phase shift and defocus that are worth it, best first."""
+    top = (gains == maximum_filter(gains, 3, mode=("wrap", "nearest"))) & (gains > _WORTH * gains.max())
+    order = np.argsort(np.where(top, gains, -np.inf), axis=None)[::-1][: min(_START_PEAKS, int(top.sum()))]
     return [(int(n) // gains.shape[1], int(n) % gains.shape[1]) for n in order]
+
+
+def _optima(model: FringeModel, search: _Search, starts: list[FloatArray]) -> list[_Optimum]:
+    """The different optima that ``starts`` lead to, best first, with what each is worth against the best."""
+    ends = _refined(model, search, starts)
+    model.power = model.flatten_directions(ends[0][0])
+    ends = _refined(model, search, [parameters for parameters, _ in ends])
+    ends = [end for end in ends if _inside(search, end[0])]
+    if not ends:
+        raise CtfFailed("every fit ran out of the defocus range: widen it")
+    least = ends[0][1]
+    scale = 2.0 * _NEIGHBOURS * model.noise(least)
+    return [_Optimum(parameters=p, cost=cost, weight=math.exp((least - cost) / scale)) for p, cost in ends]
+
+
+def _refined(model: FringeModel, search: _Search, starts: list[FloatArray]) -> list[tuple[FloatArray, float]]:
+    """Where refinements end, and their costs, best first, each place once."""
+    ends: list[tuple[FloatArray, float]] = []
+    for end in sorted((model.refine(start, search.free) for start in starts), key=lambda end: end[1]):
+        if all(np.abs(end[0] - other)[:3].max() > _SAME for other, _ in ends):
+            ends.append(end)
+    return ends
 
 
 def _inside(search: _Search, parameters: FloatArray) -> bool:
@@ -188,10 +210,38 @@ def _inside(search: _Search, parameters: FloatArray) -> bool:
     return bool(search.defoci[0] - step <= parameters[0] <= search.defoci[-1] + step)
 
 
+def _check_evidence(search: _Search, model: FringeModel, optima: list[_Optimum]) -> None:
+    """Refuse a fit that noise could have given."""
+    smooth = model.solve(np.zeros(model.grid.shape))[2]
+    gain = (smooth - optima[0].cost) / model.variance()
+    least = _LEAST_GAIN + (_LEAST_PHASE_GAIN if search.free[3] else 0.0)
+    if gain < least:
+        raise CtfFailed(
+            f"no Thon rings found between {search.defoci[0]:.0f} and {search.defoci[-1]:.0f} Å defocus "
+            f"(evidence {gain:.1f}, expected {least:.0f} or more): "
+            "look at the image, the pixel size and the defocus range"
+        )
+
+
+def _describe(search: _Search, spectrum: Spectrum, model: FringeModel, optima: list[_Optimum]) -> CtfEstimate:
+    """The best optimum as a record with its curves and picture."""
+    parameters = optima[0].parameters
+    profile, resolution = fit_profile(spectrum, search.optics, parameters, search.lowest)
+    error = math.hypot(_error(search, spectrum, model, parameters), _ambiguity(optima))
+    ctf = _record(search, parameters, model, resolution, error)
+    return CtfEstimate(ctf=ctf, profile=profile, spectrum=spectrum_picture(spectrum, ctf, search.lowest))
+
+
+def _ambiguity(optima: list[_Optimum]) -> float:
+    """Root mean square distance in defocus from the best optimum to all, by what each is worth."""
+    weight = np.array([found.weight for found in optima])
+    apart = np.array([found.parameters[0] - optima[0].parameters[0] for found in optima])
+    return float(np.sqrt(weight @ apart**2 / weight.sum()))
+
+
 def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: FloatArray) -> float:
     """Error of the mean defocus from the disagreement of sets of tiles, steadied by what noise foretells."""
-    left = model.cost(parameters)[2]
-    noise = left / max(int((model.weight > 0).sum()), 1)
+    noise = model.noise(model.cost(parameters)[2])
     steps, covariance = model.respond(parameters, search.free, [model.grid.pool(g) for g in spectrum.groups])
     foretold = _NEIGHBOURS * noise * float(covariance[0, 0])
     count = len(spectrum.groups)

@@ -16,9 +16,11 @@ from nextpyp_nb.records import FloatArray
 _SECTORS = 36
 _CROSS = 1
 _BACKGROUND_KNOTS = 14
-_AMPLITUDE_KNOTS = 4
+_AMPLITUDE_KNOTS = 6
 _RIDGE = 1e-7
 _NEGATIVE = 2.0
+# Steps of the amplitude from knot to knot that are usual, in units of the noise.
+_UNEVEN = 1.0
 _ICE_WINDOW, _ICE_CONTRAST, _ICE_FROM = 81, 5.0, 1 / 6
 
 
@@ -111,6 +113,11 @@ class FringeModel:
 
     def __init__(self, grid: PolarGrid, power: FloatArray, optics: Optics, tolerance: float) -> None:
         self.grid, self.optics, self.power = grid, optics, power
+        scale = 2 * math.pi * wavelength(optics.voltage)
+        # Derivatives of 2 chi by the four parameters.
+        self.arms = np.stack(
+            [scale * grid.k2, scale * grid.k2_cos, scale * grid.k2_sin, np.full(grid.shape, 2.0)]
+        )
         self.background_basis = spline_basis(grid.frequency, _BACKGROUND_KNOTS)
         self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
         rings = grid.count.sum(axis=0)
@@ -122,8 +129,12 @@ class FringeModel:
         smooth = self.background_basis @ _solve(self.background_basis, trust, trust * mean)
         self.level = np.maximum(smooth, floor)
         self.weight = grid.count * self.usable / self.level**2
-        self.prior = 0.0
-        self.prior = self.variance() / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
+        self.prior, self.evenness = 0.0, np.zeros((_AMPLITUDE_KNOTS, _AMPLITUDE_KNOTS))
+        variance = self.variance()
+        self.prior = variance / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
+        # Before the first fringe amplitude and background are alike: there it goes on as beside it.
+        step = np.diff(np.eye(_AMPLITUDE_KNOTS), axis=0) / (_UNEVEN * float(np.median(self.level)))
+        self.evenness = variance * step.T @ step
 
     def cosine(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """2 chi and -cos 2 chi on the grid."""
@@ -147,7 +158,7 @@ class FringeModel:
         weighted = self.weight * fringe
         cross = B.T @ (weighted.sum(axis=0)[:, None] * A)
         smooth = B.T @ (self.weight.sum(axis=0)[:, None] * B)
-        wavy = A.T @ ((weighted * fringe).sum(axis=0)[:, None] * A)
+        wavy = A.T @ ((weighted * fringe).sum(axis=0)[:, None] * A) + self.evenness
         matrix = np.block([[smooth, cross], [cross.T, wavy]])
         matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
         return matrix
@@ -173,7 +184,7 @@ class FringeModel:
         background, amplitude, _ = self.cost(parameters)
         amplitude = np.maximum(amplitude, 0.0)
         _, curvature = self.slope(parameters, background, amplitude)
-        arms = (amplitude * np.sin(twice) * self._arms())[free]
+        arms = (amplitude * np.sin(twice) * self.arms)[free]
         cross = np.stack([self._project(fringe, arm) for arm in arms])
         matrix = np.block([[self._normal(fringe), cross.T], [cross, curvature[np.ix_(free, free)]]])
         inverse = np.linalg.pinv(matrix, hermitian=True)[-len(arms) :]
@@ -183,12 +194,6 @@ class FringeModel:
             for rest in (power - fit for power in powers)
         ]
         return np.array(steps), inverse[:, -len(arms) :]
-
-    def _arms(self) -> FloatArray:
-        """Derivatives of 2 chi by the four parameters, (4, sectors, rings)."""
-        g = self.grid
-        scale = 2 * math.pi * wavelength(self.optics.voltage)
-        return np.stack([scale * g.k2, scale * g.k2_cos, scale * g.k2_sin, np.full(g.shape, 2.0)])
 
     def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """As ``solve``, with negative amplitudes punished and the astigmatism restrained."""
@@ -200,6 +205,10 @@ class FringeModel:
     def variance(self) -> float:
         """Relative variance of the power per spectrum point, from what a smooth background leaves."""
         _, _, left = self.solve(np.zeros(self.grid.shape))
+        return self.noise(left)
+
+    def noise(self, left: float) -> float:
+        """Relative variance of the power per spectrum point from the sum of squares ``left``."""
         return left / max(int((self.weight > 0).sum()), 1)
 
     def search(self, defocus: FloatArray, phases: FloatArray) -> FloatArray:
@@ -211,18 +220,28 @@ class FringeModel:
         power = power - smooth @ (smooth.T @ power)
         k2 = self.grid.frequency**2
         bare = self.optics.phase(k2, np.multiply.outer(defocus, k2))
+        # A phase shift turns the fringes of none and those a quarter further into each other.
+        sides = [self._columns(curve * root, smooth) for curve in (-np.cos(2.0 * bare), np.sin(2.0 * bare))]
+        rights = [np.einsum("drk,r->dk", side, power, optimize=True) for side in sides]
+        squares = [side.transpose(0, 2, 1) @ side for side in sides]
+        cross = sides[0].transpose(0, 2, 1) @ sides[1]
+        cross += cross.transpose(0, 2, 1)
         gains = np.empty((len(phases), len(defocus)))
         for row, shift in enumerate(phases):
-            fringe = -np.cos(2.0 * (bare + shift)) * root
-            columns = fringe[:, :, None] * self.amplitude_basis
-            flat = columns - smooth @ np.einsum("rn,drk->dnk", smooth, columns, optimize=True)
-            right = np.einsum("drk,r->dk", flat, power, optimize=True)
-            matrix = flat.transpose(0, 2, 1) @ flat
+            c, q = math.cos(2.0 * shift), math.sin(2.0 * shift)
+            right = c * rights[0] + q * rights[1]
+            matrix = c * c * squares[0] + c * q * cross + q * q * squares[1] + self.evenness
             diagonal = np.einsum("dkk->d", matrix)[:, None, None] * np.eye(matrix.shape[1])
             found = np.linalg.solve(matrix + 1e-6 * diagonal, right[:, :, None])[:, :, 0]
             negative = np.minimum(found @ self.amplitude_basis.T, 0.0) ** 2 @ (0.5 * _NEGATIVE * w)
             gains[row] = (found * right).sum(axis=1) - negative
         return gains
+
+    def _columns(self, fringes: FloatArray, smooth: FloatArray) -> FloatArray:
+        """Columns of the amplitude (defocus, ring, spline) without what a background explains."""
+        columns = fringes[:, :, None] * self.amplitude_basis
+        flat = columns - smooth @ np.einsum("rn,drk->dnk", smooth, columns, optimize=True)
+        return np.asarray(flat)
 
     def refine(self, start: FloatArray, free: NDArray[np.bool_], steps: int = 12) -> tuple[FloatArray, float]:
         """Levenberg-Marquardt on the ``free`` parameters; returns them and the cost."""
@@ -256,7 +275,7 @@ class FringeModel:
         twice, fringe = self.cosine(parameters)
         tilt = amplitude * np.sin(twice)
         rest = self.weight * tilt * (self.power - background - amplitude * fringe)
-        arms = self._arms().reshape(4, -1)
+        arms = self.arms.reshape(4, -1)
         gradient = arms @ rest.ravel()
         curvature = (arms * (self.weight * tilt**2).ravel()) @ arms.T
         gradient[1:3] -= self.prior * parameters[1:3]
