@@ -16,7 +16,7 @@ WRITTEN = (
     "save_settings", "retry", "ignore", "exclude", "save_filter", "mark_classes", "add_pick", "remove_pick",
 )  # fmt: skip
 WORKING = (
-    "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "cancel_export",
+    "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "report", "cancel_export",
     "use_templates", "try_out",
 )  # fmt: skip
 MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles", "tryout")

@@ -161,24 +161,29 @@ class Ledger(Database):
         with self.transaction():
             self._run("UPDATE command SET ok = ?, message = ? WHERE uuid = ?", int(ok), message, uuid)
 
-    def add_export(self, name: str, path: str, filter: str | None, options: dict[str, Any]) -> int:
-        """Note an export that waits; returns its id."""
+    def add_export(
+        self, name: str, path: str, filter: str | None, options: dict[str, Any], *, kind: str = "export"
+    ) -> int:
+        """Note a job that waits, an export or a report; returns its id."""
         with self.transaction():
             cursor = self._run(
-                "INSERT INTO export(name, state, path, filter, options, created)"
-                " VALUES (?, 'waiting', ?, ?, ?, ?)",
-                name, path, filter, to_json(options), time.time(),
+                "INSERT INTO export(name, state, path, filter, options, created, kind)"
+                " VALUES (?, 'waiting', ?, ?, ?, ?, ?)",
+                name, path, filter, to_json(options), time.time(), kind,
             )  # fmt: skip
             return int(cursor.lastrowid or 0)
 
-    def set_export(self, export_id: int, state: str, message: str, path: str | None = None) -> None:
-        """An export is waiting, running, done, failed or cancelled."""
+    def set_export(
+        self, export_id: int, state: str, message: str, path: str | None = None,
+        progress: tuple[int | None, int | None] = (None, None),
+    ) -> None:  # fmt: skip
+        """A job is waiting, running (``progress``: so many of so many), done, failed or cancelled."""
         finished = time.time() if state in ("done", "failed", "cancelled") else None
         with self.transaction():
             self._run(
-                "UPDATE export SET state = ?, message = ?, path = COALESCE(?, path), finished = ?"
-                " WHERE id = ?",
-                state, message, path, finished, export_id,
+                "UPDATE export SET state = ?, message = ?, path = COALESCE(?, path), finished = ?,"
+                " done = ?, total = ? WHERE id = ?",
+                state, message, path, finished, *progress, export_id,
             )  # fmt: skip
 
     def exports(self, *states: str) -> list[Row]:
@@ -186,6 +191,11 @@ class Ledger(Database):
         where = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
         rows = self._rows(f"SELECT * FROM export {where} ORDER BY id", *states)
         return [row | {"options": json.loads(row["options"])} for row in rows]
+
+    def news_since_report(self) -> bool:
+        """Whether there are micrographs that no report tells of."""
+        last = self._value("SELECT MAX(created) FROM export WHERE kind = 'report' AND state <> 'cancelled'")
+        return bool(self._value("SELECT COUNT(*) FROM micrograph WHERE finished > ?", last or 0.0))
 
     def save_filter(self, name: str, expression: str | None) -> None:
         """Keep a filter of micrographs by name; None deletes it."""

@@ -99,7 +99,14 @@ ALTER TABLE round ADD COLUMN annealed INTEGER;
 # Size at the source, where compression on the way makes the movie in the session another file.
 _SOURCE_SIZE = "ALTER TABLE movie ADD COLUMN source_size INTEGER;"
 
-MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE)
+# Exports and reports are jobs of one kind, with progress.
+_JOBS = """
+ALTER TABLE export ADD COLUMN kind TEXT NOT NULL DEFAULT 'export';
+ALTER TABLE export ADD COLUMN done INTEGER;
+ALTER TABLE export ADD COLUMN total INTEGER;
+"""
+
+MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE, _JOBS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

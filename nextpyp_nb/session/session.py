@@ -255,6 +255,14 @@ class Session(Classes2d):
         arguments = {"out": None if out is None else str(out), "filter": filter, "options": options}
         return self._command("export", arguments, actor, launch=True)
 
+    def report(self, out: Path | str | None = None, *, actor: str | None = None) -> Receipt:
+        """Write a report as HTML to the folder ``out`` (a new one in reports/ when not given)."""
+        return self._command("report", {"out": None if out is None else str(out)}, actor, launch=True)
+
+    def cancel_export(self, number: int, *, actor: str | None = None) -> Receipt:
+        """End the export or report of this number."""
+        return self._command("cancel_export", {"export": int(number)}, actor)
+
     def close(self) -> None:
         """Close the connections to the database."""
         self._reader.close()

@@ -122,9 +122,11 @@ def class_history(reader: Reader) -> pd.DataFrame:
 
 
 def exports(reader: Reader) -> pd.DataFrame:
-    """Exports with their state and path, oldest first."""
+    """Exports and reports with their state, progress and path, oldest first."""
     return table(
-        reader, "SELECT id, name, state, path, filter, message, created, finished FROM export ORDER BY id"
+        reader,
+        "SELECT id, kind, name, state, path, filter, message, done, total, created, finished FROM export"
+        " ORDER BY id",
     )
 
 

@@ -16,6 +16,11 @@ class Resources(Section):
     gpus: int = setting(
         -1, "GPUs", "Used by this session; −1: all there are, 0: none.", alias="slurm_gpus", ge=-1, le=64
     )
+    report: bool = setting(
+        False,
+        "Report at the end",
+        "Write an HTML report when all tracks have stopped or everything is through.",
+    )
     walltime: float = setting(
         1800.0, "Time limit", "For one movie; a worker that takes longer is ended and the movie tried again.",
         unit="s", alias="slurm_walltime", advanced=True, ge=10, le=86400,

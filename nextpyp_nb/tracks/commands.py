@@ -1,23 +1,20 @@
-"""What the runner does when it is told: start, stop, restart, clear, cancel, classify, try out, export."""
+"""What the runner does when it is told: start, stop, restart, clear, cancel, classify, try out, jobs."""
 
 import asyncio
-import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nextpyp_nb.engine.task import Done, Failed, Progress, Task
+from nextpyp_nb.engine.task import Task
 from nextpyp_nb.session import commands as written
 from nextpyp_nb.session.inbox import Ack, Command
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.stages import WORDS
-from nextpyp_nb.tracks.export import export_plan, write_templates
+from nextpyp_nb.tracks.export import write_templates
+from nextpyp_nb.tracks.jobs import Jobs
 
 if TYPE_CHECKING:
     from nextpyp_nb.tracks.runner import Runner
 
 TITLES = {"transfer": "File transfer", "preprocess": "Pre-processing", "classify": "2D classification"}
-OPTIONS = ("particles", "stack", "float16", "accepted")
-EXPORT = "nextpyp_nb.tracks.export:export_session"
 
 
 class Commands:
@@ -25,7 +22,7 @@ class Commands:
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
-        self._exports: dict[str, int] = {}
+        self.jobs = Jobs(runner)
 
     async def obey(self, command: Command) -> None:
         """Carry out ``command``; what it cannot do is its answer, never the end of the runner."""
@@ -43,29 +40,12 @@ class Commands:
         store.log(f"command_{command.name}", f"{command.actor}: {answer.message}", level=level)
 
     def busy(self) -> bool:
-        """Whether exports are being written, or settings tried out."""
-        return bool(self._exports) or self._runner.tryouts.busy()
+        """Whether exports or reports are being written, or settings tried out."""
+        return self.jobs.busy() or self._runner.tryouts.busy()
 
     def take(self, task: Task, outcome: Any) -> bool:
-        """Take what the engine says of an export or a try-out; False when the task is none."""
-        number = self._exports.get(task.id)
-        if number is None:
-            return self._runner.tryouts.take(task, outcome)
-        store = self._runner.store
-        if isinstance(outcome, Progress):
-            store.set_export(number, "running", outcome.report.get("stage", ""))
-            return True
-        del self._exports[task.id]
-        if isinstance(outcome, Done):
-            done = outcome.result
-            text = f"{done['micrographs']:,} micrographs, {done['particles']:,} particles"
-            store.set_export(number, "done", text, done["path"])
-            store.log("export_done", f"export to {done['path']}: {text}")
-        else:
-            reason = outcome.reason if isinstance(outcome, Failed) else f"the worker ended: {outcome.reason}"
-            store.set_export(number, "failed", reason)
-            store.log("export_failed", reason, level="error")
-        return True
+        """Take what the engine says of a job or a try-out; False when the task is none."""
+        return self.jobs.take(task, outcome) or self._runner.tryouts.take(task, outcome)
 
     async def _start(self, command: Command) -> str:
         names = self._named(command)
@@ -108,9 +88,7 @@ class Commands:
     async def _cancel(self, command: Command) -> str:
         runner = self._runner
         await runner.cancel_all()
-        for task_id, number in list(self._exports.items()):
-            runner.store.set_export(number, "cancelled", "cancelled")
-            del self._exports[task_id]
+        self.jobs.drop_all()
         return "everything is stopped; results so far stay"
 
     async def _update_classes(self, command: Command) -> str:
@@ -133,37 +111,13 @@ class Commands:
         return await self._runner.tryouts.begin(command)
 
     async def _export(self, command: Command) -> str:
-        chosen, runner = command.arguments, self._runner
-        options = {key: bool(value) for key, value in (chosen.get("options") or {}).items() if key in OPTIONS}
-        wanted, expression = chosen.get("out"), chosen.get("filter")
-        number = runner.store.add_export(expression or "all", wanted or "", expression, options)
-        out = Path(wanted or runner.folder / "exports" / f"{number:04d}")
-        try:
-            plan = export_plan(Session(runner.folder), out, filter=expression, **options)
-        except (ValueError, KeyError) as error:
-            runner.store.set_export(number, "failed", str(error))
-            raise
-        runner.store.set_export(number, "running", "", str(out))
-        task = Task(
-            id=f"export-{number}",
-            function=EXPORT,
-            payload=plan,
-            timeout=24 * 3600.0,
-            epoch=runner.lease.epoch,
-        )
-        self._exports[task.id] = number
-        await runner.rounds.submit(task)
-        return f"exporting {len(plan['micrographs']):,} micrographs to {out}"
+        return await self.jobs.export(command.arguments)
+
+    async def _report(self, command: Command) -> str:
+        return await self.jobs.report(command.arguments)
 
     async def _cancel_export(self, command: Command) -> str:
-        number = int(command.arguments["export"])
-        task_id = f"export-{number}"
-        if self._exports.pop(task_id, None) is None:
-            raise ValueError(f"export {number} is not running")
-        with contextlib.suppress(KeyError):
-            await self._runner.rounds.cancel(task_id)
-        self._runner.store.set_export(number, "cancelled", "cancelled")
-        return f"export {number} is cancelled"
+        return await self.jobs.cancel(int(command.arguments["export"]))
 
     def _named(self, command: Command, default: str | None = None) -> list[str]:
         track = command.arguments.get("track") or default

@@ -85,7 +85,7 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     """Carry out an `export_plan`; the STAR files are re-read before the export is called done."""
     out, folder = Path(plan["out"]), Path(plan["folder"])
     settings = Settings.model_validate(plan["settings"])
-    _make_room(out)
+    make_room(out)
     rows = plan["micrographs"]
     classes = _class_assignments(folder, plan["round"])
     micrographs, particles = [], []
@@ -109,7 +109,8 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     if count:
         _check(out / "particles.star", "particles", count)
     return {
-        "micrographs": len(rows), "particles": count, "left_out": len(plan["left_out"]), "path": str(out)
+        "micrographs": len(rows), "particles": count, "left_out": len(plan["left_out"]), "path": str(out),
+        "text": f"{len(rows):,} micrographs, {count:,} particles",
     }  # fmt: skip
 
 
@@ -128,7 +129,8 @@ def write_templates(session: Any, identities: set[int], path: Path) -> int:
     return len(picked)
 
 
-def _make_room(out: Path) -> None:
+def make_room(out: Path) -> None:
+    """Make a folder to write to, or say why it cannot be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:

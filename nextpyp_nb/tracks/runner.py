@@ -96,9 +96,8 @@ class Runner:
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), 0.5)
-            if detached and self._unwanted():
-                break
-            if not detached and finished():
+            over = self._unwanted() if detached else finished() and not self.commands.busy()
+            if over and not await self.commands.jobs.final_report():
                 break
         await self._close()
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""What needs a person: movies that failed, and exports with their state."""
+"""What needs a person: movies that failed, and what is wrong with the session as a whole."""
 
 import base64
 from pathlib import Path
@@ -6,13 +6,12 @@ from typing import Any
 
 from ipywidgets import Box
 
-from nextpyp_nb.views.markup import clock, known, markup, number
+from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.track_panel import TITLES
 
 SHOWN = 30
-LIGHTS = {"done": "done", "running": "busy", "failed": "failed"}
 
 
 class Attention(Box):
@@ -73,31 +72,6 @@ class Attention(Box):
         self.live.do(lambda: command(movie), doing=movie)
 
 
-class Exports(Box):
-    """Exports, newest first: state, and the path when done."""
-
-    def __init__(self) -> None:
-        self.title = text(markup("<b>Exports</b>"), "nb-card-title")
-        self.none = text("None yet. Export… at the top right writes STAR files for RELION.", "nb-muted")
-        self.entries = column(classes=("nb-entries",))
-        self.rows: dict[int, Any] = {}
-        super().__init__([self.title, self.none, self.entries])
-        for name in ("nb-column", "nb-card", "nb-exports"):
-            self.add_class(name)
-
-    def draw(self, snapshot: Snapshot) -> None:
-        """Show the exports; a row that stays is changed in place."""
-        records = snapshot.exports.to_dict("records")
-        newest = sorted(records, key=lambda r: -r["id"])[:SHOWN]
-        show(self.none, not newest)
-        for record in newest:
-            label = self.rows.setdefault(record["id"], text("", "nb-entry"))
-            say(label, _export(record))
-        lines = tuple(self.rows[record["id"]] for record in newest)
-        if lines != self.entries.children:
-            self.entries.children = lines
-
-
 def _gain_alert(check: dict[str, Any], picture: Path) -> str:
     try:
         encoded = base64.b64encode(picture.read_bytes()).decode()
@@ -127,28 +101,4 @@ def _failure(entry: dict[str, Any]) -> str:
         stage=TITLES.get(entry["stage"], entry["stage"]).lower(),
         reason=entry["reason"],
         tries=tries,
-    )
-
-
-def _export(record: dict[str, Any]) -> str:
-    place = f" · {record['path']}" if known(record.get("path")) else ""
-    message = f" · {record['message']}" if known(record.get("message")) else ""
-    moment = record.get("finished") if record["state"] == "done" else record.get("created")
-    return markup(
-        '<span class="nb-entry-text"><i class="nb-light nb-is-{light}"></i><span>{title}</span>'
-        '<span class="nb-muted nb-small">{state} {time}{message}{place}</span></span>',
-        light=LIGHTS.get(record["state"], "waiting"),
-        title=_export_title(record),
-        state=record["state"],
-        time=clock(moment),
-        message=message,
-        place=place,
-    )
-
-
-def _export_title(record: dict[str, Any]) -> str:
-    chosen = f" of “{record['filter']}”" if known(record.get("filter")) else ""
-    counted = [f"{number(record[k])} {k}" for k in ("micrographs", "particles") if record.get(k)]
-    return f"Export {record.get('name') or record['id']}{chosen}" + (
-        f": {', '.join(counted)}" if counted else ""
     )

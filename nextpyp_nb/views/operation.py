@@ -5,7 +5,8 @@ from typing import Any
 from ipywidgets import Box
 
 from nextpyp_nb.session.stages import TRACKS
-from nextpyp_nb.views.attention import Attention, Exports
+from nextpyp_nb.views.attention import Attention
+from nextpyp_nb.views.jobs import Jobs
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
@@ -33,8 +34,9 @@ class OperationPage(Box):
         )
         foot = row(self.revision, self.start_all, self.cancel, classes=("nb-track-foot",))
         card = column(*self.tracks.values(), foot, self.sure, classes=("nb-card", "nb-tracks"))
-        self.attention, self.exports = Attention(session, live, self.log_viewer.open_movie), Exports()
-        halves = Box([self.attention, self.exports])
+        self.attention = Attention(session, live, self.log_viewer.open_movie)
+        self.jobs = Jobs(session, live)
+        halves = Box([self.attention, self.jobs])
         halves.add_class("nb-halves")
         super().__init__([card, self.log_viewer, halves])
         for name in ("nb-column", "nb-operation"):
@@ -42,7 +44,7 @@ class OperationPage(Box):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draw every part in place."""
-        for panel in (*self.tracks.values(), self.log_viewer, self.attention, self.exports):
+        for panel in (*self.tracks.values(), self.log_viewer, self.attention, self.jobs):
             panel.draw(snapshot)
         say(self.revision, _revision(snapshot))
         stopped = [track_state(snapshot, name) in ("stopped", "stale") for name in TRACKS]

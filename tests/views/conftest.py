@@ -157,6 +157,8 @@ class FakeSession:
             "exclude",
             "update_classes",
             "export",
+            "report",
+            "cancel_export",
             "add_pick",
             "remove_pick",
             "accept_classes",

@@ -1,5 +1,6 @@
 """The Operation page: which buttons can do something, what they ask, what they command."""
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from nextpyp_nb.views.operation import OperationPage
+from nextpyp_nb.views.pieces import shown
 from nextpyp_nb.views.track_panel import possible
 
 NOTHING = {"done": 0, "running": 0, "waiting": 0, "failed": 0}
@@ -155,9 +157,29 @@ def test_exports_show_state_and_place(session, live, page):
     )
     session.touch()
     live.refresh()
-    (entry,) = page.exports.entries.children
-    assert "/s/exports/3" in entry.value
-    assert "12 micrographs" in entry.value
+    (entry,) = page.jobs.entries.children
+    label, cancel = entry.children[0].children[0], entry.children[0].children[1].children[0]
+    assert "/s/exports/3" in label.value
+    assert "12 micrographs" in label.value
+    assert not shown(cancel)
+
+
+def test_a_running_job_shows_its_progress_its_log_and_is_cancelled(session, live, page):
+    job = {"id": 4, "kind": "report", "state": "running", "message": "writing HTML", "done": 1, "total": 3}
+    session.exports = pd.DataFrame([job | {"created": datetime.now(UTC), "path": None, "filter": None}])
+    (session.folder / "logs").mkdir()
+    line = {"time": "2026-01-02T03:04:05+00:00", "text": "writing <b>HTML</b>"}
+    (session.folder / "logs" / "job_0004.log").write_text(json.dumps(line) + "\n")
+    session.touch()
+    live.refresh()
+    (entry,) = page.jobs.entries.children
+    label, (cancel, log) = entry.children[0].children[0], entry.children[0].children[1].children
+    assert "Report 4" in label.value
+    assert 'title="1 of 3"' in label.value
+    log.click()
+    assert "writing &lt;b&gt;HTML" in entry.children[1].value
+    cancel.click()
+    assert session.commands == [("cancel_export", 4)]
 
 
 def test_the_log_is_of_the_track_asked_for(session, live, page):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from nextpyp_nb.session import create_session, open_session
+from nextpyp_nb.session.filters import parse_filter
 from nextpyp_nb.session.manual_picks import ADDED, FOUND, REMOVED
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views import App, track_panel
@@ -241,14 +242,25 @@ def test_every_tab_opens_without_data_and_with(session, live, micrograph, write_
     assert '<b class="nb-fact-particles">50</b>' in pages.header.facts.value
 
 
-def test_the_export_dialog_commands(session, live):
-    pages = SessionPages(session, live, lambda: None)
-    pages.export.toggle()
-    pages.export.filter.value = " fit_resolution<=5 "
-    pages.export.stack.value = True
-    pages.export.start()
-    assert session.commands == [("export", "fit_resolution<=5", True, True)]
-    assert hidden(pages.export)
+def test_the_export_dialog_says_how_much_and_commands(session, live, micrograph):
+    session.put(micrograph("a"), micrograph("b", particles=7), micrograph("c", excluded=True))
+    session.filtered = lambda expression: parse_filter(expression) and session.micrographs.head(1)
+    live.refresh()
+    dialog = SessionPages(session, live, lambda: None).export
+    dialog.toggle()
+    assert dialog.size.value.startswith("2 micrographs, 57 particles: about 0.0 GB")
+    dialog.filter.value = "fit_resolution <> 5"
+    assert "nb-failed-text" in dialog.size.value
+    assert dialog.export.disabled
+    dialog.filter.value = " fit_resolution<=5 "
+    assert dialog.size.value.startswith("1 micrographs")
+    dialog.stack.value = True
+    dialog.start()
+    assert session.commands == [("export", None, "fit_resolution<=5", True, False, True, False)]
+    assert hidden(dialog)
+    dialog.out.value = "/data/out"
+    dialog.start_report()
+    assert session.commands[-1] == ("report", "/data/out")
 
 
 @pytest.fixture
