@@ -40,6 +40,8 @@ class OpticsGroup:
 _MICROGRAPH = {
     "path": "rlnMicrographName",
     "path_unweighted": "rlnMicrographNameNoDW",
+    "path_even": "rlnMicrographNameEven",
+    "path_odd": "rlnMicrographNameOdd",
     "ctf_image": "rlnCtfImage",
     "motion_path": "rlnMicrographMetadata",
     "motion_total": "rlnAccumMotionTotal",
@@ -91,8 +93,9 @@ def optics_block(groups: Sequence[OpticsGroup]) -> pd.DataFrame:
 def micrograph_rows(micrographs: pd.DataFrame) -> pd.DataFrame:
     """Table data_micrographs from columns ``path`` and, where known, the names of Ctf and of the motion.
 
-    Takes path, path_unweighted, optics_group, ctf_image, motion_path, motion_total, motion_early,
-    motion_late (Å), defocus_u, defocus_v (Å), defocus_angle, phase_shift (degrees), fit_resolution, score.
+    Takes path, path_unweighted, path_even, path_odd, optics_group, ctf_image, motion_path, motion_total,
+    motion_early, motion_late (Å), defocus_u, defocus_v (Å), defocus_angle, phase_shift (degrees),
+    fit_resolution, score.
     """
     table = _renamed(micrographs, _MICROGRAPH | _CTF, required=("path",))
     table.insert(1, "rlnOpticsGroup", _optics_groups(micrographs))

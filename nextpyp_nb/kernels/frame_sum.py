@@ -45,6 +45,17 @@ def sum_frames(
     return fft.irfft2(average, s=shape, overwrite_x=True), fft.irfft2(weighted, s=shape, overwrite_x=True)
 
 
+def half_sums(frames: Iterator[Any], shifts: FloatArray, local: FloatArray | None = None) -> tuple[Any, Any]:
+    """Even and odd frames, counted from 1, summed over the number of all: the two add up to the mean."""
+    weights = np.zeros((2, len(shifts)), np.float32)
+    weights[0, 1::2] = weights[1, ::2] = 1 / len(shifts)
+    sums = _weighted_sums(frames, shifts, weights, local)
+    fft, some = fft_module(sums), shifts if local is None else _some_shifts(shifts, local)
+    response = array_module(sums).asarray(_response(sums.shape[1:], some))
+    even, odd = (fft.irfft2(fft.rfft2(half) / response, s=half.shape) for half in sums)
+    return even, odd
+
+
 def _weighted_sums(
     frames: Iterator[Any], shifts: FloatArray, weights: FloatArray, local: FloatArray | None
 ) -> Any:

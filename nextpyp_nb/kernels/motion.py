@@ -11,9 +11,10 @@ from nextpyp_nb.kernels.align import align_frames, moving_part
 from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
-from nextpyp_nb.kernels.frame_sum import sum_frames
+from nextpyp_nb.kernels.frame_sum import half_sums, sum_frames
 from nextpyp_nb.kernels.gain import donor_pixels, find_defects, replace_defects
 from nextpyp_nb.kernels.local_motion import fit_local_motion
+from nextpyp_nb.kernels.magnification import stretched
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
@@ -25,13 +26,17 @@ METHODS = ("local", "whole-frame", "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectedMovie:
-    """An aligned movie: mean and exposure-weighted mean, float32 (y, x) in e⁻/px/frame, and its motion."""
+    """An aligned movie: mean and exposure-weighted mean, float32 (y, x) in e⁻/px/frame, and its motion.
+
+    ``halves`` are the shares of even and odd frames, counted from 1, in the mean.
+    """
 
     average: Any
     weighted: Any | None
     motion: MotionModel
     defects: Any
     mean_dose: float
+    halves: tuple[Any, ...] | None = None
 
 
 def correct_motion(  # noqa: PLR0913
@@ -52,13 +57,15 @@ def correct_motion(  # noqa: PLR0913
     binning: int = 1,
     integer_shifts: bool = False,
     hot_pixels: bool = True,
+    halves: bool = False,
+    magnification: tuple[float, float, float] | None = None,
 ) -> CorrectedMovie:
     """Align raw frames and sum them: (frame, y, x) counts, y up -> two (y, x) images.
 
     ``method`` "local" also lets parts move against each other where that proves true, "whole-frame" does not.
     ``gain`` multiplies and is 0 where dead, ``defects`` is True where bad, ``pixel_size`` Å, ``voltage`` kV,
     doses e⁻/Å² (one, or one for each frame of the movie), ``bfactor`` px². The motion found is that of the
-    specimen: frames are sampled at +shift.
+    specimen, in raw px: frames are sampled at +shift. ``magnification`` is that of `stretched`.
     """
     doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
@@ -69,12 +76,14 @@ def correct_motion(  # noqa: PLR0913
     exposures = (initial_dose + np.cumsum(doses))[first_frame : first_frame + len(frames)]
     dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
+    sampled = np.round(shifts) if integer_shifts else shifts
     average, weighted = sum_frames(
         _corrected(frames, gain, bad),
-        np.round(shifts) if integer_shifts else shifts,
+        sampled,
         low_rank_filters(exposures, pixel_size=pixel_size, voltage=voltage) if weighting else None,
         local,
     )
+    parts = half_sums(_corrected(frames, gain, bad), sampled, local) if halves else None
     motion = MotionModel(
         shifts=shifts.astype(np.float32),
         pixel_size=pixel_size,
@@ -84,11 +93,12 @@ def correct_motion(  # noqa: PLR0913
         local=None if local is None else local.astype(np.float32),
     )
     return CorrectedMovie(
-        average=_reduced(average, binning),
-        weighted=None if weighted is None else _reduced(weighted, binning),
+        average=_finished(average, magnification, binning),
+        weighted=None if weighted is None else _finished(weighted, magnification, binning),
         motion=motion,
         defects=bad,
         mean_dose=mean_dose,
+        halves=None if parts is None else tuple(_finished(part, magnification, binning) for part in parts),
     )
 
 
@@ -251,6 +261,11 @@ def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
         values = frame.reshape(-1)[donors] * factor.reshape(-1)[donors]
         np.add.at(small[number], holes, values / np.float32(bin_**2))
     return small
+
+
+def _finished(image: Any, magnification: tuple[float, float, float] | None, binning: int) -> Any:
+    """The image stretched, and with ``binning`` times larger pixels."""
+    return _reduced(image if magnification is None else stretched(image, *magnification), binning)
 
 
 def _reduced(image: Any, binning: int) -> Any:

@@ -9,7 +9,8 @@ FOLDERS = (
 )  # fmt: skip
 
 _OF_MOVIE = {
-    "average": "micrographs/{}.mrc", "weighted": "micrographs/{}_dw.mrc", "preview": "previews/{}.jpg",
+    "average": "micrographs/{}.mrc", "weighted": "micrographs/{}_dw.mrc",
+    "even": "micrographs/{}_even.mrc", "odd": "micrographs/{}_odd.mrc", "preview": "previews/{}.jpg",
     "thumb": "previews/{}_thumb.jpg", "motion": "motion/{}.star", "trajectory": "motion/{}.npz",
     "ctf": "ctf/{}.npz", "picks": "picks/{}.npz", "manual": "manual_picks/{}.json",
     "particles": "particles/{}.npz",

@@ -28,3 +28,22 @@ class Microscope(Section):
         0.0, "Initial dose", "Received before the first frame.",
         unit="e⁻/Å²", alias="scope_init_dose", advanced=True, ge=0, le=1000,
     )  # fmt: skip
+    magnification_major: float = setting(
+        1.0, "Magnification, major axis",
+        "How much the averages are stretched along the axis that is magnified less; the pixel size is that "
+        "after the stretch. Takes effect with Frame alignment, Correct magnification.",
+        alias="scope_mag_major", advanced=True, ge=0.8, le=1.25,
+    )  # fmt: skip
+    magnification_minor: float = setting(
+        1.0, "Magnification, minor axis", "How much the averages are stretched across that axis.",
+        alias="scope_mag_minor", advanced=True, ge=0.8, le=1.25,
+    )  # fmt: skip
+    distortion_angle: float = setting(
+        0.0, "Angle of the major axis", "Counter-clockwise from x, with y up as in an MRC.",
+        unit="°", alias="scope_distort_ang", advanced=True, ge=-180, le=180,
+    )  # fmt: skip
+
+    @property
+    def distorted(self) -> bool:
+        """Whether the magnification is not the same in all directions, or not 1."""
+        return (self.magnification_major, self.magnification_minor) != (1.0, 1.0)

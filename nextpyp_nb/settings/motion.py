@@ -41,6 +41,15 @@ class FrameAlignment(Section):
         False, "Whole-pixel shifts", "Sum without interpolation.",
         alias="movie_force_integer", advanced=True,
     )  # fmt: skip
+    halves: bool = setting(
+        False, "Odd and even sums",
+        "Also write what the odd and what the even frames, counted from 1, contribute to the average.",
+        advanced=True,
+    )  # fmt: skip
+    correct_magnification: bool = setting(
+        False, "Correct magnification", "Stretch the averages as Microscope, Magnification says.",
+        alias="movie_magcorr", advanced=True,
+    )  # fmt: skip
     eer_frames: int = setting(
         40, "EER frames per fraction", "Raw detector frames summed into one movie frame.",
         alias="movie_eer_frames", advanced=True, ge=1, le=10000,

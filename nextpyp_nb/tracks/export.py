@@ -27,6 +27,7 @@ from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import read_ctf
 from nextpyp_nb.tracks.export_motion import export_motion
+from nextpyp_nb.tracks.motion_stage import chosen_stretch
 from nextpyp_nb.tracks.optics_groups import optics_numbers
 from nextpyp_nb.tracks.process_movie import Report
 
@@ -147,6 +148,7 @@ def _export_micrograph(
     images = {"path_unweighted": places("average")}
     if places("weighted").is_file():
         images = {"path": places("weighted"), "path_unweighted": places("average")}
+    images |= {f"path_{half}": places(half) for half in ("even", "odd") if places(half).is_file()}
     paths = {}
     for column, source in images.items():
         target = out / "micrographs" / source.name
@@ -157,10 +159,13 @@ def _export_micrograph(
         paths[column] = str(target.relative_to(out))
     if "path" not in paths:
         paths["path"] = paths.pop("path_unweighted")
-    star = export_motion(places, places.folder / row["movie"], out, settings, gains)
+    # Polishing would look for particles in raw frames where the stretched averages have them.
+    if chosen_stretch(settings) is None:
+        star = export_motion(places, places.folder / row["movie"], out, settings, gains)
+        paths["motion_path"] = str(star.relative_to(out))
     motion = {f"motion_{c.split('_')[0]}": row[c] for c in _MOTION_COLUMNS}
     paths |= _export_ctf(row["name"], places, out, pixel_size)
-    return paths | {"motion_path": str(star.relative_to(out))} | _ctf_columns(row) | motion
+    return paths | _ctf_columns(row) | motion
 
 
 def _export_ctf(name: str, places: Places, out: Path, pixel_size: float) -> dict[str, str]:

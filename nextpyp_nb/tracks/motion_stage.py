@@ -28,7 +28,7 @@ from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.gain_stage import gain_operation, watch_gain
 
-NOT_OF_MOTION = ("first_frame", "last_frame", "half_precision")
+NOT_OF_MOTION = ("first_frame", "last_frame", "half_precision", "correct_magnification")
 EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
 
@@ -123,9 +123,18 @@ def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) 
         dose_per_frame=doses,
         initial_dose=scope.initial_dose + float(before.sum()),
         hot_pixels=settings.gain.hot_pixels,
+        magnification=chosen_stretch(settings),
         **known,
         **options,
     )
+
+
+def chosen_stretch(settings: Settings) -> tuple[float, float, float] | None:
+    """Stretch along the major axis, across it, and its angle; None where nothing is to be stretched."""
+    scope = settings.microscope
+    if not settings.motion.correct_magnification or not scope.distorted:
+        return None
+    return scope.magnification_major, scope.magnification_minor, scope.distortion_angle
 
 
 def _found_pixels(corrected: CorrectedMovie, settings: Settings, events: bool) -> Any:
@@ -161,10 +170,12 @@ def _is_micrograph(exposure: Exposure, settings: Settings) -> bool:
     return settings.raw_data.no_frames or (exposure.n_stored == 1 and exposure.frames.dtype.kind == "f")
 
 
-def _write_averages(corrected: Any, places: Places, settings: Settings) -> None:
+def _write_averages(corrected: CorrectedMovie, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
     sign = np.float32(-1 if settings.raw_data.invert else 1)
-    for image, path in ((corrected.average, places("average")), (corrected.weighted, places("weighted"))):
+    even, odd = corrected.halves or (None, None)
+    kinds = {"average": corrected.average, "weighted": corrected.weighted, "even": even, "odd": odd}
+    for image, path in ((image, places(kind)) for kind, image in kinds.items()):
         if image is None:
             path.unlink(missing_ok=True)
         else:
