@@ -34,14 +34,14 @@ class Condition:
     def __str__(self) -> str:
         parts = []
         if self.minimum is not None and self.minimum == self.maximum:
-            parts = [f"{self.column}=={self.minimum:.17g}"]
+            parts = [f"{self.column}=={_text(self.minimum)}"]
         elif self.minimum is not None and self.maximum is not None and self.negate:
-            parts = [f"{self.column}={self.minimum:.17g}..{self.maximum:.17g}"]
+            parts = [f"{self.column}={_text(self.minimum)}..{_text(self.maximum)}"]
         else:
             if self.minimum is not None:
-                parts.append(f"{self.column}>={self.minimum:.17g}")
+                parts.append(f"{self.column}>={_text(self.minimum)}")
             if self.maximum is not None:
-                parts.append(f"{self.column}<={self.maximum:.17g}")
+                parts.append(f"{self.column}<={_text(self.maximum)}")
         return " & ".join(("!" if self.negate else "") + part for part in parts)
 
 
@@ -86,6 +86,11 @@ def _condition(part: str) -> Condition:
     minimum = {">=": value, "==": value, "=": value, ">": above}.get(sign)
     maximum = {"<=": value, "==": value, "=": value, "<": below}.get(sign)
     return Condition(column=column, minimum=minimum, maximum=maximum, negate=bool(negate))
+
+
+def _text(value: float) -> str:
+    """The shortest text that reads back as ``value``."""
+    return f"{value:.17g}" if float(f"{value:.15g}") != value else f"{value:.15g}"
 
 
 def _value(text: str, part: str) -> float:

@@ -58,7 +58,7 @@ class SessionPages(Box):
         self.body = column(classes=("nb-pages",))
         super().__init__([self.header, bar, live.banner, self.body])
         self.add_class("nb-column")
-        live.open_micrograph = self.open_micrograph
+        live.open_micrograph, live.show_class = self.open_micrograph, self.show_class
         self.choose(self.current)
         self.unsubscribe = live.subscribe(self.draw)
 
@@ -82,10 +82,13 @@ class SessionPages(Box):
     def open_micrograph(self, name: str) -> None:
         """Show one micrograph on its page, as a click elsewhere asks."""
         self.choose("Micrographs")
-        page = self.pages["Micrographs"]
-        places = (page.table["name"] == name).to_numpy().nonzero()[0]
-        if len(places):
-            page.go(int(places[0]))
+        self.pages["Micrographs"].go_to(name)
+
+    @guarded
+    def show_class(self, entry: dict[str, Any], name: str | None = None) -> None:
+        """Ring the particles of a class on the micrographs, beginning with the one of that name."""
+        self.choose("Micrographs")
+        self.pages["Micrographs"].mark_class(entry, name)
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draw the header and the open page."""

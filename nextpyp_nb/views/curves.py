@@ -120,12 +120,12 @@ class MotionPlot(Box):
         for made, on in zip(self.which, (not local, local), strict=True):
             flag(made, "nb-on", on)
         total, early = entry.get("total_motion"), entry.get("early_motion")
-        words = f"{number(total, 1, 'Å')}, early {number(early, 1, 'Å')}" if known(total) else "not measured"
+        words = number(total, 1, "Å") if known(total) else "not measured"
         if local:
             assert field is not None
             return self._draw_field(entry, field)
         say(self.title, markup("<b>Motion</b><span>{words}</span>", words=words))
-        say(self.note, _legend(("first frame", RED)))
+        say(self.note, _legend((f"first frame; early {number(early, 1, 'Å')}", RED)))
         shown = np.zeros((1, 2)) if path is None else path
         middle, half = (shown.min(0) + shown.max(0)) / 2, max(float(np.ptp(shown, axis=0).max()), 1.0) * 0.58
         self._fit(middle, np.array([half, half]), "Å")
@@ -140,12 +140,13 @@ class MotionPlot(Box):
         tracks = PLACES[:, None] * size + field / 10 * times
         say(
             self.title,
-            markup("<b>Local motion</b><span>up to {most}</span>", most=number(furthest, 1, "Å")),
+            markup("<b>Motion</b><span>up to {most}</span>", most=number(furthest, 1, "Å")),
         )
         say(self.note, _legend(("first frame", RED), (f"paths × {times:,.0f}", BROWN)))
         self._fit(np.zeros(2), 0.52 * np.array([size.max(), size.max()]), "nm")
         broken = np.concatenate([tracks, np.full((len(tracks), 1, 2), np.nan)], axis=1).reshape(-1, 2)[:-1]
-        self._put(broken, np.full((1, 2), np.nan), tracks[:, 0])
+        # The marks of single frames lie far outside: there must be one.
+        self._put(broken, np.full((1, 2), -1e9), tracks[:, 0])
 
     def _fit(self, middle: np.ndarray, half: np.ndarray, unit: str) -> None:
         for scale, axis, name, centre, reach in zip(

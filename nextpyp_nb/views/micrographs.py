@@ -7,6 +7,7 @@ import pandas as pd
 from ipywidgets import Box, Checkbox, IntText, Text
 
 from nextpyp_nb.views.change_bar import ChangeBar
+from nextpyp_nb.views.class_files import Members, members
 from nextpyp_nb.views.curves import CtfPlot, MotionPlot
 from nextpyp_nb.views.logs import event_lines
 from nextpyp_nb.views.markup import clock, markup
@@ -49,7 +50,17 @@ class MicrographsPage(Box):
         self.log_card = column(self.log_lines, classes=("nb-card", "nb-log", "nb-hidden"))
         self.ctf, self.motion, self.spectrum = CtfPlot(), MotionPlot(), SpectrumImage()
         self.waits = text(WAITING, "nb-nothing")
-        self.body = Box([column(self.image, self.change, classes=("nb-card",)), self._side()])
+        self.members: Members | None = None
+        self.class_words = text("", "nb-class-words")
+        self.class_bar = row(
+            self.class_words,
+            group(
+                button("previous", lambda: self.step_class(-1)), button("next", lambda: self.step_class(1)),
+                button("✕", self.unmark_class, "nb-unmark-class", tooltip="Ring them no more"),
+            ),
+            classes=("nb-confirm", "nb-hidden", "nb-class-bar"),
+        )  # fmt: skip
+        self.body = Box([column(self.image, classes=("nb-card",)), self._side()])
         self.body.add_class("nb-micrograph-page")
         keys = Keys(
             {
@@ -58,7 +69,9 @@ class MicrographsPage(Box):
                 "x": self.toggle_excluded,
             }
         )
-        super().__init__([self._navigator(), self.log_card, self.waits, self.body, keys])
+        super().__init__(
+            [self._navigator(), self.class_bar, self.change, self.log_card, self.waits, self.body, keys]
+        )
         for name in ("nb-column", "nb-micrographs"):
             self.add_class(name)
         show(self.body, False)
@@ -82,6 +95,41 @@ class MicrographsPage(Box):
             self.watch.value = False
             self.name = str(self.table["name"].iloc[min(max(place, 0), len(self.table) - 1)])
             self._choose()
+
+    def go_to(self, name: str) -> None:
+        """Go to a micrograph by its name."""
+        places = np.flatnonzero(self.table["name"] == name)
+        if len(places):
+            self.go(int(places[0]))
+
+    def mark_class(self, entry: dict[str, Any], name: str | None = None) -> None:
+        """Ring the particles of a class (a row of the table of classes); begin with a micrograph by name."""
+
+        def take(members_of_class: Members) -> None:
+            self.members, self.class_entry = members_of_class, entry
+            there = members_of_class.names
+            if name is None and len(there) and self.name not in there:
+                self.go_to(str(there[-1]))
+            elif name is not None:
+                self.go_to(name)
+            self._ring()
+
+        self.live.fetch(lambda: members(self.session, int(entry["round"]), int(entry["number"])), take)
+
+    @guarded
+    def unmark_class(self) -> None:
+        """Ring no class any more."""
+        self.members = None
+        self._ring()
+
+    @guarded
+    def step_class(self, by: int) -> None:
+        """Go to the micrograph before or after this one that has particles of the class."""
+        assert self.members is not None
+        there = np.flatnonzero(self.table["name"].isin(np.unique(self.members.names)))
+        beyond = there[there > self._place()] if by > 0 else there[there < self._place()][::-1]
+        if len(beyond):
+            self.go(int(beyond[0]))
 
     @guarded
     def toggle_excluded(self) -> None:
@@ -167,6 +215,15 @@ class MicrographsPage(Box):
         self.live.fetch(lambda: load(self.session, entry), self._show)
         self._show_log()
 
+    def _ring(self) -> None:
+        show(self.class_bar, self.members is not None)
+        if self.members is None:
+            return self.image.mark(np.zeros((0, 2)))
+        mine = self.members.names == self.name
+        words = f"Class {int(self.class_entry['identity'])}: {int(mine.sum())} particles here"
+        say(self.class_words, f"{words}, in {len(np.unique(self.members.names)):,} micrographs")
+        return self.image.mark(self.members.centres[mine])
+
     def _show_log(self) -> None:
         name = self.name
         if name is None or not shown(self.log_card):
@@ -202,6 +259,7 @@ class MicrographsPage(Box):
             return
         self.image.waiting = "" if loaded["picture"] else "There is no picture of this micrograph."
         self.image.show(entry, loaded["picture"], loaded["picks"], loaded["radius"])
+        self._ring()
         self.ctf.draw(entry, loaded["ctf"])
         self.motion.draw(entry, path(loaded["motion"]), field(loaded["motion"]))
         self.spectrum.show(loaded["ctf"], entry)

@@ -80,6 +80,7 @@ class LiveState:
         # What the pages share: what is selected, and how to show one micrograph.
         self.selection = Selection()
         self.open_micrograph: Callable[[str], Any] = lambda name: None
+        self.show_class: Callable[..., Any] = lambda entry, name=None: None
         self.answer: Any = None
         self._seen: Any = object()
         self._poll_error: Exception | None = None

@@ -88,10 +88,9 @@ class FakeSession:
         self.tracks = {name: Track(name) for name in ("transfer", "preprocess", "classify")}
         self.runner, self.error = "stopped", None
         self.micrographs = pd.DataFrame(columns=list(MICROGRAPH_COLUMNS))
-        self.classes = pd.DataFrame(
-            columns=["number", "identity", "count", "share", "resolution", "score", "mark", "accepted"]
-        )
+        self.classes = pd.DataFrame()
         self.rounds = pd.DataFrame(columns=["number", "state", "particles", "finished", "revision"])
+        self.history = pd.DataFrame()
         self.exports = pd.DataFrame(
             columns=["id", "name", "state", "path", "filter", "message", "created", "finished"]
         )
@@ -128,6 +127,9 @@ class FakeSession:
     def failed(self):
         return self.failures
 
+    def class_history(self):
+        return self.history
+
     def role(self):
         return "owner"
 
@@ -159,11 +161,13 @@ class FakeSession:
             "export",
             "report",
             "cancel_export",
-            "add_pick",
-            "remove_pick",
             "accept_classes",
             "reject_classes",
             "unmark_classes",
+            "set_class_rule",
+            "use_classes_as_templates",
+            "add_pick",
+            "remove_pick",
             "save_filter",
         ):
             return lambda *args, **kwargs: self._command(name, *args, *kwargs.values())

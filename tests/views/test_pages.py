@@ -172,12 +172,12 @@ def make_round(session, number=1):
     session.classes = pd.DataFrame(
         {
             "number": [1, 2, 3],
-            "identity": [11, 12, 13],
             "count": [10, 30, 20],
             "share": [1 / 6, 0.5, 1 / 3],
             "resolution": [9.0, 12.0, np.nan],
             "score": 0.5,
-            "mark": [None, 1, 0],
+            "identity": [11, 12, 13],
+            "mark": [None, 1, None],
             "accepted": [None, 1, 0],
             "round": number,
         }
@@ -194,7 +194,9 @@ def make_round(session, number=1):
         ]
     )
     session.file("classes_sheet", number).write_bytes(b"png")
-    session.file("classes_layout", number).write_text(json.dumps({"tile": 64, "columns": 3}))
+    session.file("classes_layout", number).write_text(
+        json.dumps({"tile": 64, "columns": 3, "pixel_size": 3.0, "count": 3})
+    )
     session.touch()
 
 
@@ -214,17 +216,112 @@ def test_classes_are_sorted_and_marked(session, live, classes):
     assert classes.tiles.sheet == b"png"
     assert classes.tiles.tile == 64
     tiles = classes.tiles.classes
-    assert [t["number"] for t in tiles] == [2, 3, 1]
+    assert [t["identity"] for t in tiles] == [12, 13, 11]
     assert [t["index"] for t in tiles] == [1, 2, 0]
-    assert [t["mark"] for t in tiles] == ["accepted", "rejected", ""]
+    assert [(t["mark"], t["hand"]) for t in tiles] == [("accepted", True), ("rejected", False), ("", False)]
     assert tiles[1]["resolution"] == "–"
+    assert "1 of 3 classes · 30 particles accepted (50 %)" in classes.summary.value
+    classes.accept()
+    assert session.commands == []
+    assert classes.acts["accept"].disabled
+    classes.tiles.selected = [13]
+    classes.select("below")
+    assert classes.tiles.selected == [13, 11]
+    assert "50.0 % of particles" in classes.chosen_words.value
+    classes.acts["accept"].click()
+    classes.select("above")
+    classes.acts["reject"].click()
+    classes.tiles.selected = [11]
+    classes.unmark()
+    classes.use_as_templates()
     classes.order.value = "resolution"
-    assert [t["number"] for t in classes.tiles.classes] == [1, 2, 3]
-    for number in (1, 2, 3):
-        classes.mark(number)
+    assert [t["identity"] for t in classes.tiles.classes] == [11, 12, 13]
     assert session.commands == [
-        ("accept_classes", [11]), ("reject_classes", [12]), ("unmark_classes", [13])
-    ]  # fmt: skip
+        ("accept_classes", [13, 11]),
+        ("reject_classes", [12, 13, 11]),
+        ("unmark_classes", [11]),
+        ("use_classes_as_templates", [11]),
+    ]
+
+
+def test_a_rule_is_seen_before_it_holds(session, live, classes):
+    make_round(session)
+    live.refresh()
+    classes.rule.resolution.value = 10.0
+    classes.rule.share.value = 10.0
+    tiles = {t["identity"]: t["mark"] for t in classes.tiles.classes}
+    # A mark by hand stands; a class without resolution passes no rule.
+    assert tiles == {11: "accepted", 12: "accepted", 13: "rejected"}
+    assert session.commands == []
+    classes.rule.set.click()
+    assert session.commands == [("set_class_rule", "resolution<=10 & share>=0.1")]
+
+
+def test_particles_of_a_class_as_images_and_on_micrographs(session, live, classes, micrographs, micrograph):
+    make_round(session)
+    session.put(micrograph("m0"), micrograph("m1", 1))
+    with session.file("assignments", 1).open("wb") as stream:
+        np.savez(
+            stream, names=np.array(["m0", "m1"]), micrograph=np.array([0, 0, 1]), pick=np.array([0, 4, 2]),
+            class_number=np.array([1, 2, 1]), centres=np.array([[10, 20], [30, 40], [50, 60.0]]),
+        )  # fmt: skip
+    for name, numbers in (("m0", [0, 4]), ("m1", [1, 2])):
+        images = np.zeros((2, 8, 8), np.float16)
+        images[numbers.index({"m0": 0, "m1": 2}[name]), :4] = 1.0
+        with session.file("particles", name).open("wb") as stream:
+            np.savez(stream, number=numbers, images=images)
+    live.refresh()
+    classes.show_particles()
+    assert "select one class" in live.banner.message.value
+    classes.tiles.selected = [11]
+    classes.show_particles()
+    assert classes.particles.grid.names == ["m0", "m1"]
+    drawn = np.frombuffer(classes.particles.grid.pixels, np.uint8).reshape(2, 8, 8)
+    assert (drawn[:, 1] > drawn[:, 6]).all()
+    entry = session.classes.iloc[0].to_dict()
+    micrographs.mark_class(entry, "m0")
+    assert np.frombuffer(micrographs.image.marked, np.float32).tolist() == [20.5, 389.5]
+    assert "1 particles here, in 2 micrographs" in micrographs.class_words.value
+    micrographs.step_class(1)
+    assert micrographs.name == "m1"
+    assert np.frombuffer(micrographs.image.marked, np.float32).tolist() == [60.5, 349.5]
+    micrographs.unmark_class()
+    assert micrographs.image.marked == b""
+
+
+def test_the_history_shows_earlier_rounds(session, live, classes, tmp_path):
+    (tmp_path / "one.jpg").write_bytes(b"jpeg of one")
+    moment = pd.Timestamp.now(tz="UTC")
+    session.history = pd.DataFrame(
+        {
+            "round": [1, 2],
+            "finished": moment,
+            "particles": [5000, 9000],
+            "resolution": [9.0, 8.0],
+            "churn": [np.nan, 0.021],
+            "picture": [tmp_path / "one.jpg", None],
+        }
+    )
+    make_round(session, 2)
+    live.refresh()
+    assert "round 2" in classes.history.words.value
+    assert "2.1 % changed class" in classes.history.words.value
+    classes.history.slider.value = 1
+    assert "5,000 particles" in classes.history.words.value
+    assert classes.history.picture.value == b"jpeg of one"
+
+
+def test_averages_are_handed_over_with_a_star_of_the_chosen(session, live, classes):
+    make_round(session)
+    session.file("classes", 1).write_bytes(b"stack")
+    live.refresh()
+    saved = {}
+    classes.download.save = saved.__setitem__
+    classes.tiles.selected = [12]
+    classes.download_averages()
+    assert saved["apof_round0001.mrcs"] == b"stack"
+    (line,) = [x for x in saved["apof_round0001.star"].decode().splitlines() if "@" in x]
+    assert line.split() == ["000002@apof_round0001.mrcs", "0.500000", "12.000", "2"]
 
 
 def test_every_tab_opens_without_data_and_with(session, live, micrograph, write_files):

@@ -1,6 +1,8 @@
 """Class averages as tiles cut from one sheet."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
@@ -9,10 +11,21 @@ _HERE = Path(__file__).parent
 
 
 class ClassTiles(anywidget.AnyWidget):
-    """Tiles of ``tile`` px from a PNG sheet of ``columns`` columns; each class names its ``index`` there."""
+    """``count`` tiles of ``tile`` px (``pixel_size`` Å) on a PNG sheet of ``columns`` columns.
+
+    Each of ``classes`` names its ``index`` there and its ``identity``; ``selected`` are identities.
+    ``opened`` hears of a double click.
+    """
 
     _esm = _HERE / "class_tiles.js"
     sheet = traitlets.Bytes(b"").tag(sync=True)
     tile = traitlets.Int(1).tag(sync=True)
     columns = traitlets.Int(10).tag(sync=True)
+    count = traitlets.Int(0).tag(sync=True)
+    pixel_size = traitlets.Float(0.0).tag(sync=True)
     classes = traitlets.List(traitlets.Dict()).tag(sync=True)
+    selected = traitlets.List(traitlets.Int()).tag(sync=True)
+
+    def __init__(self, opened: Callable[[int], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_msg(lambda _, content, __: opened(int(content["open"])))

@@ -57,7 +57,7 @@ function render({ model, el }) {
   const hint = element("span", { className: "nb-mode-hint" });
   // threshold null: the one that the micrograph was picked with.
   const view = { scale: 1, x: 0, y: 0, contrast: 1, threshold: null, circles: true, mode: "", ruler: null };
-  let bitmap = null, picture = null, picks = new Float32Array(), low = 0, high = 1, waiting = null;
+  let bitmap = null, picture = null, picks = new Float32Array(), marked = new Float32Array(), low = 0, high = 1, waiting = null;
 
   const modes = Object.fromEntries(Object.keys(HINTS).map((mode) => [
     mode, toolButton(mode, HINTS[mode], () => choose(view.mode === mode ? "" : mode), `nb-mode-${mode}`),
@@ -141,7 +141,12 @@ function render({ model, el }) {
     context.filter = view.contrast === 1 ? "none" : `contrast(${view.contrast})`;
     context.drawImage(bitmap, -view.x * view.scale, -view.y * view.scale, width * view.scale, height * view.scale);
     context.filter = "none";
+    context.save();
+    context.beginPath();
+    context.rect(-view.x * view.scale, -view.y * view.scale, width * view.scale, height * view.scale);
+    context.clip();
     drawPicks(context);
+    context.restore();
     drawScale(context, width);
     if (view.ruler) drawRuler(context);
   }
@@ -170,6 +175,9 @@ function render({ model, el }) {
       const share = high > low ? Math.min(1, Math.max(0, (score - low) / (high - low))) : 1;
       circle(x, y, kind === ADDED ? "#6fb7ff" : `hsl(${32 + 118 * share} 85% 55%)`, kind === ADDED ? [7, 3] : []);
     }
+    context.lineWidth = 3 * dots;
+    for (let i = 0; i < marked.length; i += 2) circle(marked[i], marked[i + 1], "#ff5ad1", []);
+    context.lineWidth = 1.5 * dots;
     if (waiting) circle(waiting[0], waiting[1], "#fff", [3, 3]);
     context.setLineDash([]);
     shown.textContent = `${count.toLocaleString("en")} particle${count === 1 ? "" : "s"}`;
@@ -294,9 +302,12 @@ function render({ model, el }) {
     if (sides().join() !== view.sides) fit();
     draw();
   }
+  function floats(name) {
+    const raw = bytes(name);
+    return raw ? new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength)) : new Float32Array();
+  }
   function readPicks() {
-    const raw = bytes("picks");
-    picks = raw ? new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength)) : new Float32Array();
+    picks = floats("picks");
     const all = Array.from(picks).filter((_, i) => i % ROW === 2 && picks[i + 1] !== ADDED).sort((a, b) => a - b);
     const taken = all.filter((score) => score > (model.get("threshold") ?? -Infinity));
     const colours = taken.length ? taken : all;
@@ -311,15 +322,19 @@ function render({ model, el }) {
   const watcher = new ResizeObserver(resize);
   watcher.observe(el);
   const redraw = () => load();
+  const remark = () => { marked = floats("marked"); draw(); };
   const refused = (content) => { if (content.refused) { waiting = null; draw(); } };
   model.on("change:serial", redraw);
+  model.on("change:marked", remark);
   model.on("change:editable", draw);
   model.on("msg:custom", refused);
+  remark();
   load();
   return () => {
     watcher.disconnect();
     bitmap?.close();
     model.off("change:serial", redraw);
+    model.off("change:marked", remark);
     model.off("change:editable", draw);
     model.off("msg:custom", refused);
   };

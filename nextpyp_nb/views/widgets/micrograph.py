@@ -27,6 +27,7 @@ class MicrographImage(anywidget.AnyWidget):
     pixel_size = traitlets.Float(0.0).tag(sync=True)
     radius_px = traitlets.Float(0.0).tag(sync=True)
     threshold = traitlets.Float(None, allow_none=True).tag(sync=True)
+    marked = traitlets.Bytes(b"").tag(sync=True)
     editable = traitlets.Bool(False).tag(sync=True)
     waiting = traitlets.Unicode("").tag(sync=True)
     serial = traitlets.Int(0).tag(sync=True)
@@ -47,6 +48,10 @@ class MicrographImage(anywidget.AnyWidget):
             if picks is not None:
                 self.picks = drawn_picks(picks.centres, picks.scores, self.height, picks.kind).tobytes()
             self.serial += 1
+
+    def mark(self, centres: NDArray[np.floating]) -> None:
+        """Ring the particles at ``centres`` (n, 2) in (y, x) px."""
+        self.marked = drawn_picks(centres, np.zeros(len(centres)), self.height)[:, :2].tobytes()
 
     def refuse(self) -> None:
         """Take the circle of a click away that came to nothing."""

@@ -14,7 +14,7 @@ class Presence(anywidget.AnyWidget):
     """A heartbeat from the browser, and the style sheet of the page it beats in."""
 
     _esm = _HERE / "presence.js"
-    _css = "".join((_HERE.parent / name).read_text() for name in ("style.css", "plots.css"))
+    _css = "".join((_HERE.parent / name).read_text() for name in ("style.css", "plots.css", "pages.css"))
     beat = traitlets.Float(0.0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
 
