@@ -38,7 +38,7 @@ class ClassRule(Box):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Follow the rule that is set, unless the sliders were moved away from it."""
-        rule = getattr(snapshot.settings.class2d, "accept", None) or ""
+        rule = snapshot.settings.class2d.accept
         show(self, snapshot.writer)
         if rule != self.inforce:
             self.inforce = rule
