@@ -31,10 +31,10 @@ class MergedPicks:
     number: Any
 
 
-def read_marks(folder: Path, name: str) -> Marks:
+def read_marks(path: Path) -> Marks:
     """What people "added" and "removed" on a micrograph: (y, x) px; an added one taken back is empty."""
     try:
-        marks: Marks = json.loads(place(folder, "manual", name).read_text())
+        marks: Marks = json.loads(path.read_text())
     except FileNotFoundError:
         return {"added": [], "removed": []}
     return marks
@@ -76,7 +76,7 @@ def merged_picks(folder: Path, name: str) -> MergedPicks | None:
     with np.load(path, allow_pickle=False) as stored:
         centres, scores = stored["centres"].reshape(-1, 2), stored["scores"]
         near = _NEAR * float(stored["radius"]) / float(stored["pixel_size"])
-    return _merged(centres, scores, near, read_marks(folder, name))
+    return _merged(centres, scores, near, read_marks(place(folder, "manual", name)))
 
 
 def _merged(centres: FloatArray, scores: FloatArray, near: float, marks: Marks) -> MergedPicks:
@@ -102,7 +102,7 @@ def _added(marks: Marks) -> list[tuple[int, list[float]]]:
 
 def mark_pick(folder: Path, name: str, y: float, x: float, *, near: float, add: bool) -> int:
     """Add or remove a pick at (y, x) px; opposite marks within ``near`` px go. Returns how many are left."""
-    marks, here = read_marks(folder, name), [float(y), float(x)]
+    marks, here = read_marks(place(folder, "manual", name)), [float(y), float(x)]
 
     def there() -> bool:
         with_marks = _merged_with(folder, name, near, marks)

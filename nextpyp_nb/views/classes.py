@@ -23,7 +23,7 @@ ORDERS = {
     "score": ("score", False),
     "identity": ("identity", True),
 }
-HINT = "Click a class; Ctrl or Shift for more. a accepts, r rejects, u leaves it to the rule."
+HINT = "Click a class, Ctrl or Shift for more; keys a, r and u mark."
 
 
 class ClassesPage(Box):
@@ -54,7 +54,7 @@ class ClassesPage(Box):
         self.tools = row(sort, self.order, self.rule, self.summary, classes=("nb-class-tools",))
         self.export = row(*self._exports(), classes=("nb-class-tools",))
         self.actions = row(self.marking, self.looking, self.export, classes=("nb-class-actions",))
-        foot = row(self.history, self.update)
+        foot = row(self.history, group(*self.looks, self.update))
         actions = {"a": self.accept, "r": self.reject, "u": self.unmark}
         above = [self.tools, self.actions, self.change, self.waits, self.card, foot]
         super().__init__([*above, self.particles, self.download, Keys(actions)])
@@ -176,8 +176,7 @@ class ClassesPage(Box):
         )
         self.chosen_words = text(HINT, "nb-muted", "nb-small", "nb-chosen-classes")
         looking = row(
-            text("select", "nb-muted"), group(*self.picks), group(*self.looks), self.chosen_words,
-            classes=("nb-grow",),
+            text("select", "nb-muted"), group(*self.picks), self.chosen_words, classes=("nb-grow",)
         )  # fmt: skip
         return group(*self.acts.values()), looking
 

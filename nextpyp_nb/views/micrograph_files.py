@@ -34,7 +34,7 @@ def arrays(session: Any, kind: str, name: str) -> dict[str, Any] | None:
 
 
 def _marked(session: Any, name: str, picks: dict[str, Any] | None) -> CandidatePicks | None:
-    return None if picks is None else candidate_picks(picks, read_marks(session.folder, name))
+    return None if picks is None else candidate_picks(picks, read_marks(session.file("manual", name)))
 
 
 def path(motion: dict[str, Any] | None) -> FloatArray | None:

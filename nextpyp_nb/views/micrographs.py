@@ -14,6 +14,7 @@ from nextpyp_nb.views.markup import clock, markup
 from nextpyp_nb.views.micrograph_files import field, load, path
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.state import LiveState, Snapshot
+from nextpyp_nb.views.tryout import TryOutCard
 from nextpyp_nb.views.widgets.keys import Keys
 from nextpyp_nb.views.widgets.micrograph import MicrographImage, clicked_place
 from nextpyp_nb.views.widgets.spectrum import SpectrumImage
@@ -49,6 +50,8 @@ class MicrographsPage(Box):
         self.log_lines = text("", "nb-log-lines")
         self.log_card = column(self.log_lines, classes=("nb-card", "nb-log", "nb-hidden"))
         self.ctf, self.motion, self.spectrum = CtfPlot(), MotionPlot(), SpectrumImage()
+        self.tryout = TryOutCard(session, live, self.change, self._show_tried)
+        self.loaded: Any = None
         self.waits = text(WAITING, "nb-nothing")
         self.members: Members | None = None
         self.class_words = text("", "nb-class-words")
@@ -82,6 +85,7 @@ class MicrographsPage(Box):
         self.image.editable = snapshot.writer
         show(self.exclude, snapshot.writer)
         self._choose()
+        self.tryout.draw(snapshot)
 
     @guarded
     def step(self, by: int) -> None:
@@ -180,7 +184,7 @@ class MicrographsPage(Box):
             self.spectrum,
             classes=("nb-card", "nb-spectrum"),
         )
-        side = Box([self.ctf, self.motion, spectrum])
+        side = Box([self.ctf, self.motion, spectrum, self.tryout])
         side.add_class("nb-side")
         return side
 
@@ -257,6 +261,18 @@ class MicrographsPage(Box):
         entry = loaded["entry"]
         if entry["name"] != self.name:
             return
+        self.loaded = loaded
+        self._draw_loaded(loaded)
+        self.tryout.follow(str(entry["name"]))
+
+    def _show_tried(self, tried: dict[str, Any] | None) -> None:
+        """Draw the micrograph as it was tried; None: as the session has it."""
+        if tried is None or tried["entry"]["name"] == self.name:
+            self._draw_loaded(tried or self.loaded)
+            self.image.editable = tried is None and self.live.snapshot.writer
+
+    def _draw_loaded(self, loaded: dict[str, Any]) -> None:
+        entry = loaded["entry"]
         self.image.waiting = "" if loaded["picture"] else "There is no picture of this micrograph."
         self.image.show(entry, loaded["picture"], loaded["picks"], loaded["radius"])
         self._ring()
