@@ -91,6 +91,7 @@ class FakeSession:
         self.classes = pd.DataFrame()
         self.rounds = pd.DataFrame(columns=["number", "state", "particles", "finished", "revision"])
         self.history = pd.DataFrame()
+        self.tried = {}
         self.exports = pd.DataFrame(
             columns=["id", "name", "state", "path", "filter", "message", "created", "finished"]
         )
@@ -126,6 +127,16 @@ class FakeSession:
 
     def failed(self):
         return self.failures
+
+    def try_out(self, name, changes):
+        self._command("try_out", name, changes)
+        return SimpleNamespace(uuid="n1", wait=lambda timeout=5: self.answer)
+
+    def tryout(self, number):
+        return self.tried[number]
+
+    def tryouts(self, name):
+        return [t for t in self.tried.values() if t.micrograph == name]
 
     def class_history(self):
         return self.history

@@ -1,6 +1,7 @@
 """The other pages: table, micrographs, classes, sessions, and the frame around them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -104,9 +105,7 @@ def test_exclude_and_include(session, live, micrographs, micrograph):
 def test_picks_by_mouse_and_a_threshold_for_the_session(session, live, micrographs, micrograph, write_files):
     write_files("m", centres=((10.0, 20.0), (200.0, 100.0), (300.0, 500.0)))
     session.put(micrograph("m"))
-    marks = session.folder / "manual_picks" / "m.json"
-    marks.parent.mkdir()
-    marks.write_text('{"added": [[50.0, 60.0]], "removed": [[205.0, 100.0]]}')
+    session.file("manual", "m").write_text('{"added": [[50.0, 60.0]], "removed": [[205.0, 100.0]]}')
     live.refresh()
     drawn = np.frombuffer(micrographs.image.picks, np.float32).reshape(-1, 4)
     assert drawn[:, 3].tolist() == [FOUND, REMOVED, FOUND, ADDED]
@@ -130,6 +129,48 @@ def test_picks_by_mouse_and_a_threshold_for_the_session(session, live, micrograp
     micrographs.heard({"threshold": 6.0})
     micrographs.change.sure.click()
     assert session.commands[-1] == ("restart", "preprocess")
+
+
+def test_other_settings_are_tried_compared_and_used(session, live, micrographs, micrograph, write_files):
+    write_files("m")
+    session.put(micrograph("m"))
+    live.refresh()
+    card = micrographs.tryout
+    assert card.try_button.disabled
+    card.form.fields["picking.radius"].control.value = "5"
+    assert card.try_button.disabled
+    assert "10 to 2000" in card.form.fields["picking.radius"].problem.value
+    card.form.fields["picking.radius"].control.value = "80"
+    card.try_button.click()
+    assert session.commands == [("try_out", "m", {"picking.radius": "80"})]
+    tried = SimpleNamespace(
+        id="n1", micrograph="m", changes={"picking.radius": 80.0}, state="running", stage="picking",
+        reason="", file=lambda kind, name: session.file(f"tried-{kind}", name),
+        entry=lambda before: before | {"particles": 3},
+    )  # fmt: skip
+    session.tried["n1"] = tried
+    session.touch()
+    live.refresh()
+    assert "picking" in card.note.value
+    assert card.try_button.disabled
+    session.tried["n1"] = tried = SimpleNamespace(**vars(tried) | {"state": "done"})
+    session.file("tried-preview", "m").write_bytes(b"tried jpeg")
+    session.touch()
+    live.refresh()
+    assert micrographs.image.picture == b"tried jpeg"
+    assert not micrographs.image.editable
+    assert "<td>50</td><td><b>3</b></td>" in card.result.value
+    card.now.click()
+    assert micrographs.image.picture == b"jpeg"
+    assert micrographs.image.editable
+    card.use.click()
+    micrographs.change.sure.click()
+    command, settings = session.commands[-1]
+    assert (command, settings.picking.radius) == ("save_settings", 80.0)
+    tried.state, tried.reason = "failed", "no such movie"
+    card._take(tried)
+    assert "no such movie" in card.result.value
+    assert hidden(card.use)
 
 
 def test_local_motion_is_drawn_at_its_places(session, live, micrographs, micrograph, write_files):
