@@ -1,7 +1,6 @@
 // Class averages cut from one sheet, ten a row; what each holds stands under it. Clicks select, here at once.
 const STYLE = `
-.nb-tiles { display: grid; grid-template-columns: repeat(10, minmax(0, 1fr)); gap: 8px; }
-.nb-tiles.nb-few { grid-template-columns: repeat(auto-fill, minmax(118px, 138px)); }
+.nb-tiles { display: grid; grid-template-columns: repeat(10, minmax(0, 160px)); gap: 8px; padding: 3px; }
 .nb-tile { border: 2px solid transparent; border-radius: 6px; padding: 2px; position: relative; font: inherit; font-size: 11px; cursor: pointer; background: none; color: inherit; text-align: left; min-width: 0; }
 .nb-tile canvas { width: 100%; aspect-ratio: 1; display: block; border-radius: 3px; background: #000; }
 .nb-tile div { display: flex; justify-content: space-between; gap: 4px; color: var(--nb-muted); padding-top: 2px; white-space: nowrap; overflow: hidden; }
@@ -22,12 +21,12 @@ function render({ model, el }) {
   const grid = document.createElement("div");
   grid.className = "nb-tiles";
   el.append(style, grid);
-  let sheet = null, last = null;
+  let sheet = null, last = null, selected = new Set(model.get("selected"));
 
   const order = () => model.get("classes").map((average) => average.identity);
   // A click selects one, with Ctrl one more or less, with Shift all from the last one.
   function click(event, identity) {
-    const all = order(), now = new Set(model.get("selected"));
+    const all = order(), now = new Set(selected);
     let next;
     if (event.shiftKey && all.includes(last)) {
       const [from, to] = [all.indexOf(last), all.indexOf(identity)].sort((a, b) => a - b);
@@ -40,8 +39,10 @@ function render({ model, el }) {
       next = now.size === 1 && now.has(identity) ? [] : [identity];
       last = identity;
     }
-    model.set("selected", next);
-    model.save_changes();
+    // A message keeps its place among those of buttons and keys; a synced value may come after them.
+    selected = new Set(next);
+    model.send({ selected: next });
+    draw();
   }
 
   function tile() {
@@ -92,8 +93,6 @@ function render({ model, el }) {
 
   function draw() {
     const classes = model.get("classes"), side = model.get("tile"), columns = model.get("columns");
-    const selected = new Set(model.get("selected"));
-    grid.classList.toggle("nb-few", classes.length <= 10);
     while (grid.children.length > classes.length) grid.lastChild.remove();
     classes.forEach((average, place) => {
       const made = grid.children[place] || tile();
@@ -117,14 +116,16 @@ function render({ model, el }) {
     sheet = next;
     draw();
   }
-  const drawn = ["change:classes", "change:selected"];
+  const reselect = () => { selected = new Set(model.get("selected")); draw(); };
   model.on("change:sheet", load);
-  drawn.forEach((name) => model.on(name, draw));
+  model.on("change:selected", reselect);
+  model.on("change:classes", draw);
   load();
   return () => {
     sheet?.close();
     model.off("change:sheet", load);
-    drawn.forEach((name) => model.off(name, draw));
+    model.off("change:selected", reselect);
+    model.off("change:classes", draw);
   };
 }
 export default { render };

@@ -28,4 +28,11 @@ class ClassTiles(anywidget.AnyWidget):
 
     def __init__(self, opened: Callable[[int], Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.on_msg(lambda _, content, __: opened(int(content["open"])))
+        self.opened = opened
+        self.on_msg(lambda _, content, __: self._heard(content))
+
+    def _heard(self, content: dict[str, Any]) -> None:
+        if "selected" in content:
+            self.selected = [int(identity) for identity in content["selected"]]
+        else:
+            self.opened(int(content["open"]))

@@ -50,20 +50,20 @@ function render({ model, el }) {
       context.stroke();
       context.fillText(`${resolution.toFixed(1).replace(".0", "")} Å`, side / 2 + r * Math.cos(place), side / 2 - r * Math.sin(place));
     }
-    context.font = "22px system-ui, sans-serif";
+    context.font = "600 27px system-ui, sans-serif";
     context.textAlign = "center";
-    context.lineWidth = 1.5;
+    context.lineWidth = 2.5;
     context.shadowColor = "#000";
     context.shadowBlur = 4;
     let last = 40;
     for (const resolution of ROUND) {
       const r = radius(resolution);
       if (r > 0.97 * side / 2 || r - last < 44 || (fit > 0 && Math.abs(r - radius(fit)) < 40)) continue;
-      circle(resolution, "rgb(255 255 255 / 75%)", [2, 8], 0.25 * Math.PI);
+      circle(resolution, "rgb(255 255 255 / 75%)", [3, 9], 0.25 * Math.PI);
       last = r;
     }
-    context.lineWidth = 2.5;
-    if (fit > 0 && radius(fit) <= side / 2) circle(fit, "#ff7a6b", [8, 8], 0.75 * Math.PI);
+    context.lineWidth = 4;
+    if (fit > 0 && radius(fit) <= side / 2) circle(fit, "#ff8d7f", [8, 8], 0.75 * Math.PI);
     context.shadowBlur = 0;
   }
 
