@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box, Button
-
 from nextpyp_nb.session import list_sessions, open_session
 from nextpyp_nb.settings import read_site
 from nextpyp_nb.views.classes import ClassesPage
 from nextpyp_nb.views.export_dialog import ExportDialog
 from nextpyp_nb.views.gallery import GalleryPage
 from nextpyp_nb.views.header import Header
+from nextpyp_nb.views.late import Box, Button
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
@@ -70,13 +69,15 @@ class SessionPages(Box):
             self.banner.clear()
         if name not in self.pages:
             self.pages[name] = PAGES[name](self.session, self.live)
-            self.body.children = tuple(self.pages.values())
         for other, tab in self.tabs.items():
             flag(tab, "nb-current", other == name)
         for other, page in self.pages.items():
             show(page, other == name)
         if self.live.snapshot is not None:
             self.draw(self.live.snapshot)
+        # A new page is sent as it is drawn.
+        if self.pages[name] not in self.body.children:
+            self.body.children = (*self.body.children, self.pages[name])
 
     @guarded
     def open_micrograph(self, name: str) -> None:

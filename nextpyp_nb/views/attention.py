@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box
+from nextpyp_nb.views.late import Box
 
 from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text

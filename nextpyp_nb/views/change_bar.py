@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from ipywidgets import Box
-
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.pieces import button, group, guarded, say, show, text
 from nextpyp_nb.views.rerun import rerun_sentence
 from nextpyp_nb.views.state import LiveState, Snapshot

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Box, Image, IntSlider
 
+from nextpyp_nb.views.late import Box, Image, IntSlider
 from nextpyp_nb.views.markup import clock, known, markup, number
 from nextpyp_nb.views.pieces import column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot

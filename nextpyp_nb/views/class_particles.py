@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from ipywidgets import Box
-
 from nextpyp_nb.views.class_files import Members, members, particle_images
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import markup, number
 from nextpyp_nb.views.pieces import button, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Box, FloatSlider
 
 from nextpyp_nb.session.filters import parse_filter
 from nextpyp_nb.views.class_files import passes, rule_text
+from nextpyp_nb.views.late import Box, FloatSlider
 from nextpyp_nb.views.pieces import button, group, guarded, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 

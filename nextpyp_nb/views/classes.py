@@ -3,13 +3,13 @@
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Box, Dropdown
 
 from nextpyp_nb.views.change_bar import ChangeBar
 from nextpyp_nb.views.class_files import classes_star, load_sheet
 from nextpyp_nb.views.class_history import ClassHistory
 from nextpyp_nb.views.class_particles import ClassParticles
 from nextpyp_nb.views.class_rule import ClassRule
+from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import known, markup, number
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot

@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from bqplot import Axis, LinearScale, Lines, Scatter
-from ipywidgets import Box
 
+from nextpyp_nb.views.late import Axis, Box, LinearScale, Lines, Scatter
 from nextpyp_nb.views.markup import Markup, joined, known, markup, number
 from nextpyp_nb.views.micrograph_files import PLACES
 from nextpyp_nb.views.pieces import button, flag, group, row, say, show, text

@@ -4,7 +4,7 @@ import shutil
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Box, Checkbox, Combobox, Text
+from nextpyp_nb.views.late import Box, Checkbox, Combobox, Text
 
 from nextpyp_nb.views.markup import markup, number
 from nextpyp_nb.views.pieces import button, guarded, row, say, show, text

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box, Button, Checkbox, Dropdown, Select, Text
-
 from nextpyp_nb.settings import Item, Settings, SettingsError
+from nextpyp_nb.views.late import Box, Button, Checkbox, Dropdown, Select, Text
 from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import button, flag, say, show, text
 

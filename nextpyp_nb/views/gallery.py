@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box, Dropdown
 
 from nextpyp_nb.session.quality_limits import QUALITY
+from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import known
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plots import card_lines, thumbnail

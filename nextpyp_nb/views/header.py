@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ipywidgets import Box
-
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import Markup, duration, joined, markup, number, since
 from nextpyp_nb.views.pieces import button, say, text
 from nextpyp_nb.views.state import Snapshot

@@ -1,7 +1,6 @@
 """What happened: the session's events, newest first, of one track or of one movie."""
 
-from ipywidgets import Box
-
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import Markup, clock, joined, markup
 from nextpyp_nb.views.pieces import button, row, say, show, text
 from nextpyp_nb.views.state import Snapshot

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box, Checkbox, IntText, Text
 
 from nextpyp_nb.views.change_bar import ChangeBar
 from nextpyp_nb.views.class_files import Members, members
 from nextpyp_nb.views.curves import CtfPlot, MotionPlot
+from nextpyp_nb.views.late import Box, Checkbox, IntText, Text
 from nextpyp_nb.views.logs import event_lines
 from nextpyp_nb.views.markup import clock, markup
 from nextpyp_nb.views.micrograph_files import field, load, path

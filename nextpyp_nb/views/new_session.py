@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box, Combobox, Text
-
 from nextpyp_nb.session import create_session
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.views.form import Form
+from nextpyp_nb.views.late import Box, Combobox, Text
 from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, say, text
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ipywidgets import Box
+from nextpyp_nb.views.late import Box
 
 from nextpyp_nb.session.stages import TRACKS
 from nextpyp_nb.views.attention import Attention

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from ipywidgets import HTML, Box, Button, Widget
+from ipywidgets import Widget
 
+from nextpyp_nb.views.late import HTML, Box, Button
 from nextpyp_nb.views.markup import Markup, markup
 
 Method = TypeVar("Method", bound=Callable[..., Any])

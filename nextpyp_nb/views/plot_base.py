@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box
 
 from nextpyp_nb.session.filters import Condition
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.pieces import flag, row, text
 from nextpyp_nb.views.plot_marks import GROUPS, INKS, Dots, axis, figure, scales
 from nextpyp_nb.views.quantities import Quantity

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Dropdown
 
 from nextpyp_nb.session.filters import Condition
 from nextpyp_nb.views.curves import round_ticks
+from nextpyp_nb.views.late import Dropdown
 from nextpyp_nb.views.markup import Markup, joined, markup, number
 from nextpyp_nb.views.pieces import say
 from nextpyp_nb.views.plot_base import EDGE, Cloud, Plot, Scene

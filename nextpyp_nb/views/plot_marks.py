@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from bqplot import Axis, Figure, LinearScale, Lines
-from ipywidgets import Layout
+
+from nextpyp_nb.views.late import Axis, Figure, LinearScale, Lines
 
 # bqplot takes no CSS variables; accent, rest, curve and alarm of the light and the dark theme.
 INKS = {
@@ -75,7 +75,7 @@ def figure(marks: list[Any], axes: list[Axis], *, height: str = "200px", **more:
     return Figure(
         marks=marks,
         axes=axes,
-        layout=Layout(width="100%", height=height),
+        height=height,
         animation_duration=0,
         background_style={"fill": "none"},
         min_aspect_ratio=0.01,

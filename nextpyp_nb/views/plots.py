@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box, Dropdown
 
 from nextpyp_nb.session.quality_limits import QUALITY, normal_ranges
+from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import clock, joined, known, markup
 from nextpyp_nb.views.pieces import button, flag, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plot_base import Plot, Scene

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Box, Checkbox, Dropdown, Text
 
 from nextpyp_nb.session.filters import Condition
+from nextpyp_nb.views.late import Box, Checkbox, Dropdown, Text
 from nextpyp_nb.views.pieces import button, group, guarded, row, say, show, text
 from nextpyp_nb.views.quantities import measured, quantity
 from nextpyp_nb.views.selection import Chip, label

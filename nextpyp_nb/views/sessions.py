@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box
-
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import clock, markup, number
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState

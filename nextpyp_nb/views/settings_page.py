@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from ipywidgets import Box, Button, Checkbox
-
 from nextpyp_nb.settings import TABS, Settings, read_site
 from nextpyp_nb.views.form import Form, written
+from nextpyp_nb.views.late import Box, Button, Checkbox
 from nextpyp_nb.views.markup import Markup, joined, markup
 from nextpyp_nb.views.pieces import button, column, flag, guarded, row, say, show, text
 from nextpyp_nb.views.rerun import rerun_sentence

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Box, Checkbox, Image, Layout
+from ipywidgets import Layout
 
 from nextpyp_nb.session.filters import Condition
 from nextpyp_nb.views.curves import CtfPlot
 from nextpyp_nb.views.gallery import states
+from nextpyp_nb.views.late import Box, Checkbox, Image
 from nextpyp_nb.views.markup import clock, markup
 from nextpyp_nb.views.micrograph_files import load
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ipywidgets import Box, Button
-
+from nextpyp_nb.views.late import Box, Button
 from nextpyp_nb.views.markup import Markup, clock, duration, joined, markup, number
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.rerun import rerun_sentence

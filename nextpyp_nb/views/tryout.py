@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from ipywidgets import Box
-
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.change_bar import ChangeBar
 from nextpyp_nb.views.form import Form
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import joined, known, markup
 from nextpyp_nb.views.micrograph_files import load
 from nextpyp_nb.views.pieces import button, flag, group, guarded, row, say, show, text

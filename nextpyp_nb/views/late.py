@@ -1,0 +1,124 @@
+"""The widgets that the pages are made of, sent to the browser once: when they become part of what is shown.
+
+A widget of ipywidgets is sent when it is made, and again at each change; a page makes hundreds. Those here
+wait until their parent is sent, as they are by then, and share layouts and styles that are all alike.
+"""
+
+from functools import cache
+from typing import Any
+
+import bqplot
+import ipywidgets
+from ipywidgets import Layout, Widget
+
+
+@cache
+def _plain(kind: type[Widget], **values: Any) -> Widget:
+    """The one layout, style or scale with these values that all widgets of this kernel share."""
+    return kind(**values)
+
+
+class Late:
+    """Mixed into a widget: what happens to it before anybody needs its model costs no message."""
+
+    _needed, _gone = False, False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        traits: Any = type(self).class_traits()  # type: ignore[attr-defined]
+        for name in {"layout", "style"} & set(traits):
+            kwargs.setdefault(name, _plain(traits[name].klass))
+        super().__init__(*args, **kwargs)
+
+    def open(self) -> None:
+        """Send it, once it is needed."""
+        if self._needed and not self._gone:
+            super().open()  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Take it away for good."""
+        self._gone = True
+        super().close()  # type: ignore[misc]
+
+    @property
+    def model_id(self) -> str:
+        """What its parents and the browser know it by; asking for it sends it."""
+        self._needed = True
+        self.open()
+        return str(super().model_id)  # type: ignore[misc]
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        self._model_id = self.model_id
+        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+
+
+class HTML(Late, ipywidgets.HTML):
+    """Text."""
+
+
+class Box(Late, ipywidgets.Box):
+    """Children; how they lie is the style sheet's."""
+
+
+class Button(Late, ipywidgets.Button):
+    """A button."""
+
+
+class Checkbox(Late, ipywidgets.Checkbox):
+    """A box to tick."""
+
+
+class Combobox(Late, ipywidgets.Combobox):
+    """A line to type, with proposals."""
+
+
+class Dropdown(Late, ipywidgets.Dropdown):
+    """A choice."""
+
+
+class FloatSlider(Late, ipywidgets.FloatSlider):
+    """A number to slide."""
+
+
+class Image(Late, ipywidgets.Image):
+    """A picture."""
+
+
+class IntSlider(Late, ipywidgets.IntSlider):
+    """A whole number to slide."""
+
+
+class IntText(Late, ipywidgets.IntText):
+    """A whole number to type."""
+
+
+class Select(Late, ipywidgets.Select):
+    """A list to choose from."""
+
+
+class Text(Late, ipywidgets.Text):
+    """A line to type."""
+
+
+class Axis(Late, bqplot.Axis):
+    """An axis of a plot."""
+
+
+class LinearScale(Late, bqplot.LinearScale):
+    """A scale of a plot."""
+
+
+class Lines(Late, bqplot.Lines):
+    """Curves of a plot."""
+
+
+class Scatter(Late, bqplot.Scatter):
+    """Points of a plot."""
+
+
+class Figure(Late, bqplot.Figure):
+    """A plot; its own scales place nothing in it, so that all plots share them."""
+
+    def __init__(self, *, height: str, **kwargs: Any) -> None:
+        scale = _plain(bqplot.LinearScale, min=0, max=1, allow_padding=False)
+        layout = _plain(Layout, width="100%", height=height)
+        super().__init__(layout=layout, scale_x=scale, scale_y=scale, **kwargs)
