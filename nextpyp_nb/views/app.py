@@ -1,5 +1,6 @@
 """The one cell of the notebooks: sessions, a new session, or a session's pages, in Lab and Voilà."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ PAGES: dict[str, Callable[[Any, LiveState], Any]] = {
 }
 
 
+# Seconds between two pages that are made ahead.
+WARM_EVERY = 1.0
+
+
 class SessionPages(Box):
     """The frame of one session: header, tabs, and the page that is open; only that one is drawn."""
 
@@ -60,6 +65,7 @@ class SessionPages(Box):
         live.open_micrograph, live.show_class = self.open_micrograph, self.show_class
         self.choose(self.current)
         self.unsubscribe = live.subscribe(self.draw)
+        live.beside(self._warm)
 
     @guarded
     def choose(self, name: str) -> None:
@@ -78,6 +84,20 @@ class SessionPages(Box):
         # A new page is sent as it is drawn.
         if self.pages[name] not in self.body.children:
             self.body.children = (*self.body.children, self.pages[name])
+
+    async def _warm(self) -> None:
+        """Make the other pages while nobody waits for them: the first look at one is slow."""
+        while left := [name for name in PAGES if name not in self.pages]:
+            await asyncio.sleep(WARM_EVERY)
+            if self.live.snapshot is not None and self.live.presence.present:
+                self._make_ahead(left[0])
+
+    @guarded
+    def _make_ahead(self, name: str) -> None:
+        page = self.pages[name] = PAGES[name](self.session, self.live)
+        page.draw(self.live.snapshot)
+        show(page, False)
+        self.body.children = (*self.body.children, page)
 
     @guarded
     def open_micrograph(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """The observable snapshot every panel draws: read in a thread when something changed, drawn in place."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +86,7 @@ class LiveState:
         self._poll_error: Exception | None = None
         self._drawers: list[Callable[[Any], None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -107,8 +108,17 @@ class LiveState:
         if self._loop is not None:
             self._task = self._loop.create_task(self._follow())
 
+    def beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let ``work`` go on beside the page until it is closed; without an event loop it is not done."""
+        if self._loop is not None:
+            task = self._loop.create_task(work())
+            self._beside.add(task)
+            task.add_done_callback(self._beside.discard)
+
     def close(self) -> None:
         """Stop following."""
+        for task in self._beside:
+            task.cancel()
         if self._task is not None:
             self._task.cancel()
             self._task = None
