@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.views.late import Box
-
 from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot

@@ -4,8 +4,8 @@ import shutil
 from typing import Any
 
 import pandas as pd
-from nextpyp_nb.views.late import Box, Checkbox, Combobox, Text
 
+from nextpyp_nb.views.late import Box, Checkbox, Combobox, Text
 from nextpyp_nb.views.markup import markup, number
 from nextpyp_nb.views.pieces import button, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Box, Button
-
+from nextpyp_nb.views.late import Box, Button
 from nextpyp_nb.views.markup import Markup, clock, known, markup, number
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot

@@ -24,7 +24,7 @@ class Late:
     _needed, _gone = False, False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        traits: Any = type(self).class_traits()  # type: ignore[attr-defined]
+        traits: Any = type(self).class_traits()
         for name in {"layout", "style"} & set(traits):
             kwargs.setdefault(name, _plain(traits[name].klass))
         super().__init__(*args, **kwargs)
@@ -32,23 +32,23 @@ class Late:
     def open(self) -> None:
         """Send it, once it is needed."""
         if self._needed and not self._gone:
-            super().open()  # type: ignore[misc]
+            super().open()
 
     def close(self) -> None:
         """Take it away for good."""
         self._gone = True
-        super().close()  # type: ignore[misc]
+        super().close()
 
     @property
     def model_id(self) -> str:
         """What its parents and the browser know it by; asking for it sends it."""
         self._needed = True
         self.open()
-        return str(super().model_id)  # type: ignore[misc]
+        return str(super().model_id)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         self._model_id = self.model_id
-        return super()._repr_mimebundle_(**kwargs)  # type: ignore[misc]
+        return super()._repr_mimebundle_(**kwargs)
 
 
 class HTML(Late, ipywidgets.HTML):

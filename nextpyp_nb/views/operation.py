@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from nextpyp_nb.views.late import Box
-
 from nextpyp_nb.session.stages import TRACKS
 from nextpyp_nb.views.attention import Attention
 from nextpyp_nb.views.jobs import Jobs
+from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
