@@ -17,7 +17,10 @@ GRID = 16
 CERTAIN = 6.0
 ALIKE = 3.0
 LEAST_SLOPE = 0.35
-LEAST_SHARED = 0.15
+# Pixels of an uncorrected camera differ by more than this; so little of a pattern no reference leaves.
+LEAST_PATTERN = 0.008
+# A reference leaves its own noise in what it corrected: as if to divide by, but at part of its contrast.
+OWN_NOISE = 0.6
 SURELY_COUNTED = 16.0
 BAD_LINE = 0.4
 # Rotation, left-right, upside-down: each of the eight ways to lie once.
@@ -49,7 +52,7 @@ class GainCheck:
     """What the first movies say of a reference: a verdict, the best fit, the one that is set, all fits.
 
     ``margin`` is by how many standard errors ``best`` beats ``chosen``; ``fixed`` the variance of the pattern
-    that different movies share, in units of the reference's (NaN from a single movie).
+    that different movies share, relative to the local mean (NaN from a single movie).
     """
 
     verdict: str
@@ -98,7 +101,7 @@ def check_gain(
     fits.sort(key=lambda fit: -fit.score)
     set_way = _same_way(rotation, flip_horizontal, flip_vertical)
     chosen = next((fit for fit in fits if _way(fit) == set_way and fit.operation == operation), None)
-    fixed, fixed_error = _shared_variance(sums, power / pattern.size)
+    fixed, fixed_error = _shared_variance(sums)
     margin = _margin(fits[0], chosen, own)
     return GainCheck(
         verdict=_verdict(fits, chosen, margin, fixed, fixed_error),
@@ -220,31 +223,36 @@ def _margin(best: GainFit, chosen: GainFit | None, own: dict[Any, Any]) -> float
     return gap / error if error > 0 else 0.0
 
 
-def _shared_variance(sums: Sequence[Any], variance: float) -> tuple[float, float]:
-    """Variance of the pattern that two halves of the movies share over ``variance``, and its error."""
-    if len(sums) < 2 or variance <= 0:
+def _shared_variance(sums: Sequence[Any]) -> tuple[float, float]:
+    """Variance of the pattern that two halves of the movies share, and its error."""
+    if len(sums) < 2:
         return float("nan"), float("inf")
     xp = array_module(sums[0])
     halves = [
         _frame_pattern(sum(xp.asarray(image, dtype=xp.float32) for image in sums[start::2]))
         for start in (0, 1)
     ]
-    product = _blocks(halves[0] * halves[1])
-    area = _blocks(xp.full(sums[0].shape, variance, xp.float32))
-    return _ratio(product, area)
+    return _ratio(_blocks(halves[0] * halves[1]), _blocks(xp.ones(sums[0].shape, xp.float32)))
 
 
 def _verdict(
     fits: list[GainFit], chosen: GainFit | None, margin: float, fixed: float, fixed_error: float
 ) -> str:
-    best = fits[0]
-    if best.slope > CERTAIN * best.error and best.slope >= LEAST_SLOPE:
-        return FITS if chosen is not None and margin < ALIKE else OTHER
+    best, least = fits[0], LEAST_PATTERN**2
+    if best.slope > CERTAIN * best.error:
+        if best.operation == "divide" and best.slope < OWN_NOISE and _multiplies(chosen):
+            return CORRECTED if best.slope < LEAST_SLOPE else UNCLEAR
+        if best.slope >= LEAST_SLOPE:
+            return FITS if chosen is not None and margin < ALIKE else OTHER
     if any(abs(fit.slope) + ALIKE * fit.error > LEAST_SLOPE for fit in fits):
         return UNCLEAR
-    if fixed + ALIKE * fixed_error < LEAST_SHARED:
+    if fixed + ALIKE * fixed_error < least:
         return CORRECTED
-    return FOREIGN if fixed - ALIKE * fixed_error > LEAST_SHARED else UNCLEAR
+    return FOREIGN if fixed - ALIKE * fixed_error > least else UNCLEAR
+
+
+def _multiplies(chosen: GainFit | None) -> bool:
+    return chosen is not None and chosen.operation == "multiply"
 
 
 def gain_picture(

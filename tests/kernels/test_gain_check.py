@@ -19,10 +19,10 @@ from nextpyp_nb.kernels.gain_check import (
 SIDE = 384
 
 
-def camera(seed, shape=(SIDE, SIDE)):
+def camera(seed, shape=(SIDE, SIDE), contrast=0.04):
     rng = np.random.default_rng(seed)
     y, x = (np.arange(n) / n for n in shape)
-    factor = 1 + 0.06 * np.sin(8 * x) * np.cos(5 * y)[:, None] + rng.normal(0, 0.04, shape)
+    factor = 1 + 0.06 * np.sin(8 * x) * np.cos(5 * y)[:, None] + rng.normal(0, contrast, shape)
     factor[:, shape[1] // 3] = 0
     factor[100:106, 90:96] = 0
     return factor.astype(np.float32)
@@ -107,6 +107,25 @@ def test_corrected_movies_and_another_camera():
     frames = sums(factor, 400, 5)
     assert check_gain([image * factor for image in frames], factor).verdict == CORRECTED
     assert check_gain(frames, camera(6)).verdict == FOREIGN
+
+
+@pytest.mark.parametrize("own", [0.02, 0.04])
+@pytest.mark.parametrize("other", [0.01, 0.02, 0.04, 0.08])
+def test_another_cameras_reference_is_told_whatever_its_contrast(own, other):
+    frames = sums(camera(1, contrast=own), 32, 5)
+    assert check_gain(frames, camera(2, contrast=other)).verdict == FOREIGN
+
+
+def test_a_corrected_movie_shows_the_noise_of_its_reference():
+    factor = camera(3)
+    noise = np.random.default_rng(9).normal(1, 0.02, factor.shape)
+    reference = (factor * noise).astype(np.float32)
+    frames = sums(factor, 32, 2)
+    assert check_gain(frames, reference).verdict == FITS
+    corrected = [image * reference for image in frames]
+    found = check_gain(corrected, reference)
+    assert (found.verdict, found.best.operation) == (CORRECTED, "divide")
+    assert check_gain(corrected, reference, operation="divide").verdict != FITS
 
 
 def test_a_single_movie_without_the_pattern_tells_nothing():
