@@ -15,6 +15,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_ctf(add("ctf", help="CTF estimation on simulated Thon rings"))
     _add_picking(add("picking", parents=[common], help="particle picking against the truth"))
     _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
+    _add_files(add("files", help="damaged files of every format: each is read or refused"))
     _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
 
 
@@ -91,6 +92,19 @@ def _class2d(options: argparse.Namespace) -> int:
         sizes=options.sizes, seeds=options.seeds, snr=options.snr, classes=options.classes,
         stack=options.data, against=options.against, out=options.json,
     )  # fmt: skip
+
+
+def _add_files(files: argparse.ArgumentParser) -> None:
+    files.add_argument("--count", type=int, default=10_000, metavar="N", help="of damaged files")
+    files.add_argument("--seed", type=int, default=1)
+    files.add_argument("--json", type=Path, metavar="FILE")
+    files.set_defaults(command=_files)
+
+
+def _files(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.files import bench_files
+
+    return bench_files(count=options.count, seed=options.seed, out=options.json)
 
 
 def _add_device(device: argparse.ArgumentParser) -> None:

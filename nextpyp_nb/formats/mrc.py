@@ -23,7 +23,10 @@ _MODES = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MrcHeader:
-    """What an MRC header claims: ``dtype`` as stored, frames of (height, width) px from byte ``start``."""
+    """What an MRC header claims: ``dtype`` as stored, frames of (height, width) px from byte ``start``.
+
+    ``stamped`` says that it tells whether bytes have a sign.
+    """
 
     width: int
     height: int
@@ -32,6 +35,7 @@ class MrcHeader:
     dtype: np.dtype[Any]
     start: int
     pixel_size: float | None
+    stamped: bool = True
 
     @property
     def row_bytes(self) -> int:
@@ -91,6 +95,7 @@ def _header(fields: Any, order: str, head: bytes) -> MrcHeader:
         dtype=np.dtype("u1" if unsigned else order + _DTYPES[mode]),
         start=HEADER_BYTES + int(fields["nsymbt"]),
         pixel_size=pixel_size,
+        stamped=mode != 0 or stamp == _IMOD_STAMP,
     )
 
 
@@ -155,7 +160,16 @@ def read_frames_mrc(path: str | os.PathLike[str], header: MrcHeader, first: int,
     if header.mode == _PACKED:
         nibbles = np.stack([raw & 15, raw >> 4], axis=-1)
         return nibbles.reshape(*shape[:2], -1)[:, :, : header.width]
+    if not header.stamped and _wrapped(raw[0]):
+        return raw.view(np.uint8)
     return raw if raw.dtype.isnative else raw.byteswap(inplace=True).view(raw.dtype.newbyteorder("="))
+
+
+def _wrapped(frame: NDArray[Any]) -> bool:
+    """Whether bytes taken as signed are counts above 127: there are negative ones, but hardly below 0."""
+    often = np.bincount(frame.view(np.uint8).reshape(-1), minlength=256)
+    below, negative = int(often[224:].sum()), int(often[128:].sum())
+    return negative > 0 and below <= max(int(often[96:128].sum()), frame.size // 1000)
 
 
 def _fill(path: Path, view: memoryview, start: int) -> int:

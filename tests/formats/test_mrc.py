@@ -121,6 +121,25 @@ def test_unsigned_bytes_carry_imods_stamp(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("counts", "unsigned"),
+    [
+        (lambda rng: rng.poisson(130, (3, 40, 50)), True),
+        (lambda rng: np.where(rng.random((3, 40, 50)) < 2e-3, 200, rng.poisson(2, (3, 40, 50))), True),
+        (lambda rng: rng.normal(0, 20, (3, 40, 50)).round().clip(-128, 127), False),
+        (lambda rng: rng.normal(-60, 20, (3, 40, 50)).round().clip(-128, 127), False),
+        (lambda rng: rng.poisson(2, (3, 40, 50)), False),
+    ],
+)
+def test_bytes_without_a_stamp_are_unsigned_where_counts_would_be_negative(tmp_path, rng, counts, unsigned):
+    values = counts(rng)
+    path = tmp_path / "a.mrc"
+    path.write_bytes(bytes(header(50, 40, 3, 0)) + (values.astype(int) % 256).astype(np.uint8).tobytes())
+    frames = read_frames(path)
+    np.testing.assert_array_equal(frames, values)
+    assert frames.dtype == (np.uint8 if unsigned else np.int8)
+
+
+@pytest.mark.parametrize(
     ("nx", "ny", "nz", "mode", "what"),
     [
         (0, 5, 1, 2, "sides"),
