@@ -18,8 +18,12 @@ def write_ctffind(
     *,
     micrograph: str,
     pixel_size: float,
+    specimen: tuple[float, float, float] | None = None,
 ) -> None:
-    """Write ``target`` (.mrc, the spectrum), its .txt and _avrot.txt; ``pixel_size`` (Å) of the image."""
+    """Write ``target`` (.mrc, the spectrum), its .txt and _avrot.txt; ``pixel_size`` (Å) of the image.
+
+    ``specimen`` is what CTFFIND 5 adds: tilt axis and tilt in degrees, thickness in Å, 0 where not found.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     write_mrc(target, spectrum.astype(np.float32) / 255.0, pixel_size=pixel_size)
     head = (
@@ -27,7 +31,9 @@ def write_ctffind(
         f"# Pixel size: {pixel_size:.3f} Angstroms ; acceleration voltage: {ctf.voltage:.1f} keV ; spherical "
         f"aberration: {ctf.cs:.2f} mm ; amplitude contrast: {ctf.amplitude_contrast:.2f}\n"
     )
-    target.with_suffix(".txt").write_text(head + _NUMBERS + _number_line(ctf))
+    more = "".join(f" {value:.6f}" for value in specimen or ())
+    names = _NUMBERS + (_SPECIMEN if specimen else "")
+    target.with_suffix(".txt").write_text(f"{head}{names}\n{_number_line(ctf)}{more}\n")
     curves = np.stack(
         [
             profile.frequency * pixel_size,
@@ -46,7 +52,11 @@ def write_ctffind(
 _NUMBERS = (
     "# Columns: #1 - micrograph number; #2 - defocus 1 [Angstroms]; #3 - defocus 2; #4 - azimuth of "
     "astigmatism; #5 - additional phase shift [radians]; #6 - cross correlation; #7 - spacing (in Angstroms) "
-    "up to which CTF rings were fit successfully\n"
+    "up to which CTF rings were fit successfully"
+)
+_SPECIMEN = (
+    "; #8 - tilt axis angle [degrees]; #9 - tilt angle [degrees]; #10 - sample thickness [Angstroms] "
+    "(0 where it was not found)"
 )
 _CURVES = (
     "# 6 lines per micrograph: #1 - spatial frequency (1/pixel); #2 - 1D rotational average of spectrum "
@@ -59,7 +69,7 @@ def _number_line(ctf: Ctf) -> str:
     shift = math.radians(ctf.phase_shift)
     return (
         f"1.000000 {ctf.defocus_u:.6f} {ctf.defocus_v:.6f} {ctf.defocus_angle:.6f} "
-        f"{shift:.6f} {ctf.score:.6f} {ctf.fit_resolution:.6f}\n"
+        f"{shift:.6f} {ctf.score:.6f} {ctf.fit_resolution:.6f}"
     )
 
 

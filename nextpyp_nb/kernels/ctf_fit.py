@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
-from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture
+from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture, whole_model
+from nextpyp_nb.kernels.ctf_specimen import Tilt, fit_thickness, fit_tilt, node_contrast
 from nextpyp_nb.kernels.fringes import FringeModel, Optics, polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
@@ -36,11 +37,16 @@ class CtfFailed(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CtfEstimate:
-    """A CTF with the curves and the picture (uint8, y up) that show how well it fits."""
+    """A CTF with the curves and the picture (uint8, y up) that show how well it fits.
+
+    ``tilt`` and ``thickness`` (Å) where they were asked for; no thickness where no node is seen.
+    """
 
     ctf: Ctf
     profile: CtfProfile
     spectrum: NDArray[np.uint8]
+    tilt: Tilt | None = None
+    thickness: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +96,15 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     min_phase: float = 0.0,
     max_phase: float = 180.0,
     phase_step: float = 10.0,
+    tilt: bool = False,
+    thickness: bool = False,
 ) -> CtfEstimate:
     """Fit defocus, astigmatism and perhaps phase shift to the unweighted ``average`` (y, x).
 
     Å, kV, mm and degrees; defocus positive under focus, angle counter-clockwise from x with y up.
-    ``astigmatism_tolerance`` is the usual size of U - V: a larger one needs evidence. Raises
-    ``CtfFailed`` with the reason. After Rohou & Grigorieff 2015, as a weighted least-squares fit.
+    ``astigmatism_tolerance`` is the usual size of U - V: a larger one needs evidence; ``tilt`` and
+    ``thickness`` ask for the specimen's. Raises ``CtfFailed`` with the reason. After Rohou & Grigorieff
+    2015, as a weighted least-squares fit.
     """
     _check(average, pixel_size, min_resolution, max_resolution, min_defocus, max_defocus)
     # 0 and 180 degrees are the same.
@@ -110,19 +119,39 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
         free=np.array([True, astigmatism, astigmatism, phase_shift]),
         tolerance=astigmatism_tolerance,
     )
+    spectrum, model, optima = _fit(search, average, pixel_size, tile)
+    parameters, free = optima[0].parameters, search.free
+    error = math.hypot(_error(search, spectrum, model, parameters), _ambiguity(optima))
+    plane = slab = None
+    if tilt:
+        plane, parameters, model = fit_tilt(average, spectrum, parameters, free, model, pixel_size=pixel_size)
+        free = np.append(free, [True, True])
+    if thickness:
+        slab, parameters = fit_thickness(model, parameters, free)
+    shown = model if tilt else whole_model(spectrum, search.optics, search.lowest)
+    if slab:
+        shown.contrast = node_contrast(shown.grid.frequency, slab, voltage)
+    profile, resolution = fit_profile(shown, parameters)
+    ctf = _record(search, parameters, model, resolution, error)
+    picture = spectrum_picture(spectrum, ctf, search.lowest)
+    return CtfEstimate(ctf=ctf, profile=profile, spectrum=picture, tilt=plane, thickness=slab)
+
+
+def _fit(
+    search: _Search, average: Any, pixel_size: float, tile: int
+) -> tuple[Spectrum, FringeModel, list[_Optimum]]:
+    """Optima of the fit, in tiles of twice the side where fringes are too close for those of ``tile``."""
     spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
     model = search.model(spectrum, spectrum.power)
     optima = _optima(model, search, _starts(search, model))
     _check_evidence(search, model, optima)
-    resolution = fit_profile(spectrum, search.optics, optima[0].parameters, search.lowest)[1]
-    if (
-        _crowded(search, optima[0], resolution, spectrum)
-        and _span(spectrum) * 1.4 < min(average.shape) * pixel_size
-    ):
+    resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), optima[0].parameters)[1]
+    room = min(average.shape) * pixel_size > 1.4 * _span(spectrum)
+    if room and _crowded(search, optima[0], resolution, spectrum):
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=2 * tile)
         model = search.model(spectrum, spectrum.power)
         optima = _optima(model, search, [found.parameters for found in optima if found.weight > _LIKELY])
-    return _describe(search, spectrum, model, optima)
+    return spectrum, model, optima
 
 
 def _check(average: Any, pixel_size: float, low: float, high: float, least: float, most: float) -> None:
@@ -221,15 +250,6 @@ def _check_evidence(search: _Search, model: FringeModel, optima: list[_Optimum])
             f"(evidence {gain:.1f}, expected {least:.0f} or more): "
             "look at the image, the pixel size and the defocus range"
         )
-
-
-def _describe(search: _Search, spectrum: Spectrum, model: FringeModel, optima: list[_Optimum]) -> CtfEstimate:
-    """The best optimum as a record with its curves and picture."""
-    parameters = optima[0].parameters
-    profile, resolution = fit_profile(spectrum, search.optics, parameters, search.lowest)
-    error = math.hypot(_error(search, spectrum, model, parameters), _ambiguity(optima))
-    ctf = _record(search, parameters, model, resolution, error)
-    return CtfEstimate(ctf=ctf, profile=profile, spectrum=spectrum_picture(spectrum, ctf, search.lowest))
 
 
 def _ambiguity(optima: list[_Optimum]) -> float:

@@ -19,20 +19,23 @@ _PICTURE = 512
 _FLATTEN = 40
 
 
-def fit_profile(
-    spectrum: Spectrum, optics: Optics, parameters: FloatArray, lowest: float
-) -> tuple[CtfProfile, float]:
+def whole_model(spectrum: Spectrum, optics: Optics, lowest: float) -> FringeModel:
+    """Fringe model of a spectrum up to its Nyquist frequency, for the curves."""
+    grid = polar_grid(spectrum.size, spectrum.pixel_size, lowest, _SHOWN / spectrum.pixel_size)
+    return FringeModel(grid, grid.pool(spectrum.power), optics)
+
+
+def fit_profile(model: FringeModel, parameters: FloatArray) -> tuple[CtfProfile, float]:
     """Radial and equiphase averages of a spectrum with their fit, and how far the fit holds, Å.
 
-    Curves run over one-pixel bins of the spectrum up to its Nyquist frequency. Quality is the
-    correlation of equiphase average and fit in a window of at least a fringe; the fit holds up to the
-    bin where it falls below 0.5 for good. After Rohou & Grigorieff 2015.
+    Curves run over one-pixel bins of the model's rings. Quality is the correlation of equiphase average
+    and fit in a window of at least a fringe; the fit holds up to the bin where it falls below 0.5 for
+    good. After Rohou & Grigorieff 2015.
     """
-    grid = polar_grid(spectrum.size, spectrum.pixel_size, lowest, _SHOWN / spectrum.pixel_size)
-    model = FringeModel(grid, grid.pool(spectrum.power), optics, 0.0)
+    grid, optics = model.grid, model.optics
     background, amplitude, _ = model.solve(model.cosine(parameters)[1])
     flat = (model.power - background) / model.level * model.usable
-    width = 1.0 / (spectrum.size * spectrum.pixel_size)
+    width = 2.0 * (grid.frequency[1] - grid.frequency[0])
     n_bins = round((grid.frequency[-1] - grid.frequency[0]) / width) + 1
     frequency = grid.frequency[0] + width * np.arange(n_bins)
     radial = _bin_average(flat, grid.count, np.broadcast_to(grid.frequency, grid.shape), frequency)
@@ -40,6 +43,7 @@ def fit_profile(
     equiphase = _bin_average(flat, grid.count, equal, frequency)
     k2 = frequency**2
     fit = -np.cos(2.0 * optics.phase(k2, parameters[0] * k2, parameters[3]))
+    fit *= np.interp(frequency, grid.frequency, model.contrast)
     window = _window_bins(optics, parameters[0], frequency)
     quality = _local_correlation(equiphase, fit, window)
     strength = np.interp(frequency, grid.frequency, amplitude / model.level)
@@ -70,11 +74,11 @@ def _bin_average(values: FloatArray, count: FloatArray, place: FloatArray, frequ
 
 def _equiphase_frequency(model: FringeModel, parameters: FloatArray) -> FloatArray:
     """Frequency at which the mean defocus gives the phase that each cell has."""
-    grid, optics = model.grid, model.optics
-    lam = wavelength(optics.voltage)
-    half = 0.5e7 * lam**2 * optics.cs
+    lam = wavelength(model.optics.voltage)
+    half = 0.5e7 * lam**2 * model.optics.cs
     defocus = parameters[0]
-    target = defocus * grid.k2 + parameters[1] * grid.k2_cos + parameters[2] * grid.k2_sin - half * grid.k2**2
+    phase = model.cosine(parameters)[0] - 2.0 * model.optics.phase(0.0, 0.0, parameters[3])
+    target = phase / (2.0 * math.pi * lam)
     # Root of defocus x - half x² = target on the branch that starts at zero.
     root = np.sqrt(np.maximum(defocus**2 - 4.0 * half * target, 0.0))
     return np.asarray(np.sqrt(np.maximum(2.0 * target / (defocus + root), 0.0)))

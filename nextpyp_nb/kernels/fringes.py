@@ -1,7 +1,8 @@
 """Least-squares model of a power spectrum on a polar grid: smooth background + smooth amplitude x fringes."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,10 +43,24 @@ class PolarGrid:
         total = np.bincount(self.cell, values[self.chosen], minlength=self.count.size)
         return total.reshape(self.shape) / np.maximum(self.count, 1)
 
+    def stacked(self, shares: FloatArray) -> "PolarGrid":
+        """The cells of as many spectra above each other, counted by what each weighs (1 on average)."""
+        deep = (len(shares), 1)
+        return replace(
+            self,
+            shape=(len(shares) * self.shape[0], self.shape[1]),
+            count=np.concatenate([share * self.count for share in shares]),
+            k2=np.tile(self.k2, deep),
+            k2_cos=np.tile(self.k2_cos, deep),
+            k2_sin=np.tile(self.k2_sin, deep),
+        )
+
 
 @lru_cache(maxsize=8)
-def polar_grid(size: int, pixel_size: float, lowest: float, highest: float) -> PolarGrid:
-    """Half-pixel rings and 5° sectors between two frequencies (1/Å), without the lines kx = 0 and ky = 0."""
+def polar_grid(
+    size: int, pixel_size: float, lowest: float, highest: float, sectors: int = _SECTORS
+) -> PolarGrid:
+    """Half-pixel rings and sectors between two frequencies (1/Å), without the lines kx = 0 and ky = 0."""
     ky = np.fft.fftfreq(size, pixel_size)[:, None]
     kx = np.fft.rfftfreq(size, pixel_size)[None, :]
     k2 = kx**2 + ky**2
@@ -53,32 +68,19 @@ def polar_grid(size: int, pixel_size: float, lowest: float, highest: float) -> P
     edge = (_CROSS + 0.5) * 2 * step
     chosen = (k2 >= lowest**2) & (k2 <= highest**2) & (np.abs(ky) > edge) & (kx > edge)
     angle = np.arctan2(ky, kx + 0 * ky)[chosen] % np.pi
-    sector = np.minimum((angle * (_SECTORS / np.pi)).astype(np.int64), _SECTORS - 1)
+    sector = np.minimum((angle * (sectors / np.pi)).astype(np.int64), sectors - 1)
     ring = np.rint(np.sqrt(k2[chosen]) / step).astype(np.int64)
     first = ring.min()
-    shape = (_SECTORS, int(ring.max() - first) + 1)
+    shape = (sectors, int(ring.max() - first) + 1)
     cell = sector * shape[1] + ring - first
     count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    empty = np.empty(0)
     grid = PolarGrid(
-        chosen=chosen,
-        cell=cell,
-        shape=shape,
-        count=count,
-        k2=np.empty(0),
-        k2_cos=np.empty(0),
-        k2_sin=np.empty(0),
+        chosen=chosen, cell=cell, shape=shape, count=count, k2=empty, k2_cos=empty, k2_sin=empty,
         frequency=(first + np.arange(shape[1])) * step,
-    )
-    return PolarGrid(
-        chosen=chosen,
-        cell=cell,
-        shape=shape,
-        count=count,
-        k2=grid.pool(k2),
-        k2_cos=grid.pool(kx**2 - ky**2),
-        k2_sin=grid.pool(2 * kx * ky),
-        frequency=grid.frequency,
-    )
+    )  # fmt: skip
+    pool = grid.pool
+    return replace(grid, k2=pool(k2), k2_cos=pool(kx**2 - ky**2), k2_sin=pool(2 * kx * ky))
 
 
 def spline_basis(frequency: FloatArray, knots: int) -> FloatArray:
@@ -107,17 +109,26 @@ class Optics:
 class FringeModel:
     """P = N(k) - A(k) cos 2 chi, that is N' + 2 A CTF², with N and A solved for at every chi.
 
-    Parameters are (mean defocus, cos and sin part of half the astigmatism, Å; phase shift, radians).
-    Weights are inverse variances of a periodogram, so the fit is close to maximum likelihood.
+    Parameters are (mean defocus, cos and sin part of half the astigmatism, Å; phase shift, radians), then
+    one for each of ``more``: what it adds to defocus x k² on the grid. ``contrast`` (rings) scales the
+    fringes. Weights are inverse variances of a periodogram, so the fit is close to maximum likelihood.
     """
 
-    def __init__(self, grid: PolarGrid, power: FloatArray, optics: Optics, tolerance: float) -> None:
+    def __init__(
+        self,
+        grid: PolarGrid,
+        power: FloatArray,
+        optics: Optics,
+        tolerance: float = 0.0,
+        more: Sequence[FloatArray] = (),
+    ) -> None:
         self.grid, self.optics, self.power = grid, optics, power
+        self.contrast: FloatArray = np.ones(grid.shape[1])
+        self.bare = 2.0 * optics.phase(grid.k2, 0.0)
         scale = 2 * math.pi * wavelength(optics.voltage)
-        # Derivatives of 2 chi by the four parameters.
-        self.arms = np.stack(
-            [scale * grid.k2, scale * grid.k2_cos, scale * grid.k2_sin, np.full(grid.shape, 2.0)]
-        )
+        # Derivatives of 2 chi by the parameters.
+        lengths = [scale * part for part in (grid.k2, grid.k2_cos, grid.k2_sin, *more)]
+        self.arms = np.stack([*lengths[:3], np.full(grid.shape, 2.0), *lengths[3:]])
         self.background_basis = spline_basis(grid.frequency, _BACKGROUND_KNOTS)
         self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
         rings = grid.count.sum(axis=0)
@@ -137,11 +148,9 @@ class FringeModel:
         self.evenness = variance * step.T @ step
 
     def cosine(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """2 chi and -cos 2 chi on the grid."""
-        g = self.grid
-        defocus_k2 = parameters[0] * g.k2 + parameters[1] * g.k2_cos + parameters[2] * g.k2_sin
-        twice = 2.0 * self.optics.phase(g.k2, defocus_k2, parameters[3])
-        return twice, -np.cos(twice)
+        """2 chi and the fringes -cos 2 chi on the grid."""
+        twice = self.bare + np.tensordot(parameters, self.arms, 1)
+        return twice, -np.cos(twice) * self.contrast
 
     def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Background and amplitude per ring, and the weighted sum of squares left."""
@@ -184,7 +193,7 @@ class FringeModel:
         background, amplitude, _ = self.cost(parameters)
         amplitude = np.maximum(amplitude, 0.0)
         _, curvature = self.slope(parameters, background, amplitude)
-        arms = (amplitude * np.sin(twice) * self.arms)[free]
+        arms = (amplitude * self.contrast * np.sin(twice) * self.arms)[free]
         cross = np.stack([self._project(fringe, arm) for arm in arms])
         matrix = np.block([[self._normal(fringe), cross.T], [cross, curvature[np.ix_(free, free)]]])
         inverse = np.linalg.pinv(matrix, hermitian=True)[-len(arms) :]
@@ -252,7 +261,7 @@ class FringeModel:
             gradient, curvature = self.slope(parameters, background, np.maximum(amplitude, 0.0))
             gradient, curvature = gradient[free], curvature[np.ix_(free, free)]
             for _ in range(6):
-                step = np.zeros(4)
+                step = np.zeros(len(parameters))
                 damped = curvature + damping * np.diag(np.diag(curvature) + 1e-12)
                 step[free] = np.linalg.solve(damped, gradient)
                 trial = self.cost(parameters + step)
@@ -264,20 +273,20 @@ class FringeModel:
             parameters = parameters + step
             background, amplitude, cost = trial
             damping *= 0.3
-            if np.abs(step[:3]).max() < 0.5 and abs(step[3]) < 1e-3:
+            if np.abs(np.delete(step, 3)).max() < 0.5 and abs(step[3]) < 1e-3:
                 break
         return parameters, cost
 
     def slope(
         self, parameters: FloatArray, background: FloatArray, amplitude: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Half the negative gradient of the cost and its Gauss-Newton curvature, (4,) and (4, 4)."""
+        """Half the negative gradient of the cost and its Gauss-Newton curvature by the parameters."""
         twice, fringe = self.cosine(parameters)
-        tilt = amplitude * np.sin(twice)
-        rest = self.weight * tilt * (self.power - background - amplitude * fringe)
-        arms = self.arms.reshape(4, -1)
+        steep = amplitude * self.contrast * np.sin(twice)
+        rest = self.weight * steep * (self.power - background - amplitude * fringe)
+        arms = self.arms.reshape(len(parameters), -1)
         gradient = arms @ rest.ravel()
-        curvature = (arms * (self.weight * tilt**2).ravel()) @ arms.T
+        curvature = (arms * (self.weight * steep**2).ravel()) @ arms.T
         gradient[1:3] -= self.prior * parameters[1:3]
         curvature[[1, 2], [1, 2]] += self.prior
         return gradient, curvature

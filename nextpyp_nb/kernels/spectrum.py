@@ -15,18 +15,22 @@ _STRIDE = 0.75
 _BLOCK = 16
 _GROUPS = 8
 
+_Corner = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
     """Mean power (n, n//2+1) in rfft layout, white shot noise = 1; ``groups`` are sets of tiles.
 
     ``pixel_size`` (Å) is that of the n x n grid, which may be coarser than the micrograph's. ``shares``
-    are the groups' shares of the tiles; the variance of ``power`` is ``between`` times that between groups.
+    are the groups' shares of the tiles, ``places`` (groups, 2) their middles (y, x) in Å from that of the
+    image; the variance of ``power`` is ``between`` times that between groups spread over the image.
     """
 
     power: FloatArray
     groups: FloatArray
     shares: FloatArray
+    places: FloatArray
     between: float
     pixel_size: float
     n_tiles: int
@@ -39,13 +43,20 @@ class Spectrum:
 
 
 def power_spectrum(
-    average: Any, *, pixel_size: float, tile: int = 512, finest: float = 2.8, most_tiles: int | None = None
+    average: Any,
+    *,
+    pixel_size: float,
+    tile: int = 512,
+    finest: float = 2.8,
+    most_tiles: int | None = None,
+    fields: int | None = None,
 ) -> Spectrum:
     """Average the power of tapered tiles of ``average`` (y, x), unweighted sum or mean of frames.
 
     ``tile`` is the side of the returned grid; where pixels are finer than ``finest``/2 (Å) larger
     tiles are cut and their spectra cropped. Tiles unlike the rest are left out, and others too where
-    ``most_tiles`` says that a sample is enough. After Welch 1967, with a flatter window so that less of
+    ``most_tiles`` says that a sample is enough. Groups are spread over the image, or are its ``fields`` x
+    ``fields`` parts. After Welch 1967, with a flatter window so that less of
     a small micrograph is thrown away.
     """
     xp, fft = array_module(average), fft_module(average)
@@ -62,8 +73,9 @@ def power_spectrum(
     scale = 1.0 / float((window**2).sum())
     window_sum = float(window.sum())
     kept = [corner for corner, good in zip(corners, keep, strict=True) if good]
-    n_groups = min(_GROUPS, len(kept))
-    members = [kept[group::n_groups] for group in range(n_groups)]
+    members = _parts(kept, fields) if fields else [kept[n::_GROUPS] for n in range(min(_GROUPS, len(kept)))]
+    n_groups = len(members)
+    middle = 0.5 * np.array([length - side for length in average.shape])
     groups = xp.zeros((n_groups, size, size // 2 + 1), xp.float32)
     for group, tiles in zip(groups, members, strict=True):
         for _, _, y, x in tiles:
@@ -78,14 +90,25 @@ def power_spectrum(
         power=np.tensordot(shares, groups, 1).astype(np.float32),
         groups=groups.astype(np.float32),
         shares=shares,
-        between=_between(kept, n_groups, to_numpy(line)),
+        places=np.array([np.mean([corner[2:] for corner in tiles], 0) - middle for tiles in members])
+        * pixel_size,
+        between=float("nan") if fields else _between(kept, n_groups, to_numpy(line)),
         pixel_size=pixel_size * side / size,
         n_tiles=len(kept),
         n_dropped=len(corners) - len(kept),
     )
 
 
-def _between(kept: list[tuple[int, int, int, int]], n_groups: int, line: FloatArray) -> float:
+def _parts(kept: list[_Corner], fields: int) -> list[list[_Corner]]:
+    """Tiles by the part of the image in which they lie."""
+    rows, columns = (1 + max(corner[axis] for corner in kept) for axis in (0, 1))
+    parts: dict[tuple[int, int], list[_Corner]] = {}
+    for corner in kept:
+        parts.setdefault((corner[0] * fields // rows, corner[1] * fields // columns), []).append(corner)
+    return list(parts.values())
+
+
+def _between(kept: list[_Corner], n_groups: int, line: FloatArray) -> float:
     """Variance of the mean of overlapping tiles over the variance expected between their groups."""
     if n_groups < 2:
         return float("nan")
@@ -111,7 +134,7 @@ def _tile_side(shortest: int, tile: int, oversampling: float) -> int:
     return max(side, 2)
 
 
-def _corners(shape: tuple[int, int], side: int) -> list[tuple[int, int, int, int]]:
+def _corners(shape: tuple[int, int], side: int) -> list[_Corner]:
     """(row, column, y, x) of tiles that reach every edge."""
     starts = []
     for length in shape:
@@ -133,7 +156,7 @@ def _crop(transform: Any, size: int, xp: Any) -> Any:
     return xp.concatenate((transform[:half, : half + 1], transform[-half:, : half + 1]), axis=0)
 
 
-def _typical(average: Any, corners: list[tuple[int, int, int, int]], side: int) -> list[bool]:
+def _typical(average: Any, corners: list[_Corner], side: int) -> list[bool]:
     """Which tiles look like the rest: no strong edge, ice chunk or unexposed corner; at least half stay."""
     ny, nx = (length // _BLOCK * _BLOCK for length in average.shape)
     blocks = average[:ny, :nx].reshape(ny // _BLOCK, _BLOCK, nx // _BLOCK, _BLOCK).mean(axis=(1, 3))

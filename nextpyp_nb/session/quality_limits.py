@@ -1,6 +1,8 @@
 """Figures of quality in the words of operators: unit, meaning, alarm limit and what is normal here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +57,20 @@ QUALITY = (
 )
 
 
+def ctf_doubt(row: Mapping[str, Any]) -> str:
+    """Why a fit of the CTF is not to be trusted, in words; empty where nothing speaks against it."""
+    words = {
+        "defocus_error": "its defocus may be off by {value:.0f} Å (alarm at {limit:.0f})",
+        "fit_resolution": "rings are seen to {value:.1f} Å only (alarm at {limit:.0f})",
+    }
+    reasons = []
+    for figure in QUALITY:
+        value = row.get(figure.name)
+        if figure.name in words and figure.limit is not None and value is not None and value > figure.limit:
+            reasons.append(words[figure.name].format(value=value, limit=figure.limit))
+    return f"doubtful fit: {' and '.join(reasons)}" if reasons else ""
+
+
 def with_density(micrographs: pd.DataFrame) -> pd.DataFrame:
     """The table of micrographs with its particle density, per µm²."""
     area = micrographs["height"] * micrographs["width"] * (1e-4 * micrographs["pixel_size"]) ** 2
@@ -91,9 +107,7 @@ def alarms(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
             continue
         window = values.rolling(last, min_periods=_LEAST)
         median = window.median()
-        deviation = window.apply(
-            lambda seen: float(np.nanmedian(np.abs(seen - np.nanmedian(seen)))), raw=True
-        )
+        deviation = window.apply(_deviation, raw=True)
         # All alike but one: a difference in the last digits is no alarm.
         band = np.maximum(_SPREAD * deviation, 0.02 * median.abs())
         found[figure.name] = (values - median).abs() > band

@@ -9,6 +9,7 @@ from typing import Any
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session.database import Database, to_json
+from nextpyp_nb.session.quality_limits import ctf_doubt
 from nextpyp_nb.session.stages import STAGES, first_changed, movie_keys, own_keys
 from nextpyp_nb.settings import Settings
 
@@ -330,7 +331,7 @@ def _merged(before: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
 def _summary(record: Mapping[str, Any]) -> str:
     parts = []
     if record.get("fit_resolution"):
-        parts.append(f"CTF to {record['fit_resolution']:.1f} Å")
+        parts.append(ctf_doubt(record) or f"CTF to {record['fit_resolution']:.1f} Å")
     elif record.get("ctf_failed"):
         parts.append(f"no CTF: {record['ctf_failed']}")
     if record.get("particles") is not None:

@@ -56,3 +56,10 @@ class CtfEstimation(Section):
     phase_step: float = setting(
         10.0, "Phase shift step", "Of the search.", unit="°", alias="ctf_dphs", advanced=True, ge=1, le=60
     )
+    tilt: bool = setting(
+        False, "Fit tilt", "A plane of defocus over the field.", alias="ctf_determine_tilt", advanced=True
+    )
+    thickness: bool = setting(
+        False, "Fit thickness", "From nodes of the rings: only thick specimens show them.",
+        alias="ctf_determine_thickness", advanced=True,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """CTF of one micrograph: fit, curves and spectrum."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -34,11 +35,18 @@ def fit_ctf(
         write_arrays(places("ctf"), reason=np.array(str(failure)))
         fit = dict.fromkeys(("defocus_u", "defocus_v", "defocus_angle", "phase_shift"), None)
         return fit | {"fit_resolution": None, "ctf_score": None, "defocus_error": None,
+                      "tilt": None, "tilt_axis": None, "thickness": None,
                       "ctf_failed": str(failure), "ctf": None}  # fmt: skip
     ctf = fitted.ctf
     if n_frames > 1:
         ctf = replace(ctf, defocus_error=math.hypot(ctf.defocus_error, _STRETCH * ctf.defocus))
-    write_arrays(places("ctf"), spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf))
+    specimen = {
+        "tilt": fitted.tilt and fitted.tilt.tilt,
+        "tilt_axis": fitted.tilt and fitted.tilt.axis,
+        "thickness": fitted.thickness,
+    }
+    known = {name: np.float64(value) for name, value in specimen.items() if value is not None}
+    write_arrays(places("ctf"), spectrum=fitted.spectrum, **asdict(fitted.profile), **asdict(ctf), **known)
     return {
         "defocus_u": ctf.defocus_u,
         "defocus_v": ctf.defocus_v,
@@ -49,7 +57,7 @@ def fit_ctf(
         "defocus_error": ctf.defocus_error,
         "ctf_failed": None,
         "ctf": ctf,
-    }
+    } | specimen
 
 
 def read_ctf(places: Places) -> Ctf | None:
@@ -58,3 +66,12 @@ def read_ctf(places: Places) -> Ctf | None:
     if "defocus_u" not in stored:
         return None
     return Ctf(**{name: float(stored[name]) for name in Ctf.__dataclass_fields__})
+
+
+def specimen_numbers(stored: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """Tilt axis, tilt and thickness of a stored fit, 0 where one was not found; None where none was."""
+    names = ("tilt_axis", "tilt", "thickness")
+    if not any(name in stored for name in names):
+        return None
+    axis, tilt, thickness = (float(stored.get(name, 0.0)) for name in names)
+    return axis, tilt, thickness

@@ -25,7 +25,7 @@ from nextpyp_nb.records import CtfProfile
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.tracks.ctf_stage import read_ctf
+from nextpyp_nb.tracks.ctf_stage import read_ctf, specimen_numbers
 from nextpyp_nb.tracks.export_motion import export_motion
 from nextpyp_nb.tracks.motion_stage import chosen_stretch
 from nextpyp_nb.tracks.optics_groups import optics_numbers
@@ -176,7 +176,10 @@ def _export_ctf(name: str, places: Places, out: Path, pixel_size: float) -> dict
     stored = read_arrays(places("ctf"))
     profile = CtfProfile(**{curve: stored[curve] for curve in CtfProfile.__dataclass_fields__})
     target = out / "ctf" / f"{name}.mrc"
-    write_ctffind(target, ctf, profile, stored["spectrum"], micrograph=name, pixel_size=pixel_size)
+    write_ctffind(
+        target, ctf, profile, stored["spectrum"], micrograph=name, pixel_size=pixel_size,
+        specimen=specimen_numbers(stored),
+    )  # fmt: skip
     return {"ctf_image": str(target.relative_to(out))}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nextpyp_nb.session.quality_limits import ctf_doubt
 from nextpyp_nb.views.late import Axis, Box, LinearScale, Lines, Scatter
 from nextpyp_nb.views.markup import Markup, joined, known, markup, number
 from nextpyp_nb.views.micrograph_files import PLACES
@@ -192,4 +193,6 @@ def ctf_sentence(entry: dict[str, Any]) -> str:
     if known(entry.get("defocus_error")):
         parts.append(f"±{number(entry['defocus_error'])} Å")
     parts.append(f"fit {number(entry.get('fit_resolution'), 1, 'Å')}")
+    if doubt := ctf_doubt(entry):
+        parts.append(doubt)
     return " · ".join(parts)

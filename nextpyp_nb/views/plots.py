@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextpyp_nb.session.quality_limits import QUALITY, normal_ranges
+from nextpyp_nb.session.quality_limits import QUALITY, ctf_doubt, normal_ranges
 from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import clock, joined, known, markup
 from nextpyp_nb.views.pieces import button, flag, group, guarded, row, say, show, shown, text
@@ -190,6 +190,8 @@ def card_lines(entry: dict[str, Any]) -> list[str]:
     lines = [f"{quantity(c).label}: {quantity(c).words(entry[c])}" for c in CARD if c in entry]
     if entry.get("ctf_failed"):
         lines.append(f"no fit: {entry['ctf_failed']}")
+    if doubt := ctf_doubt(entry):
+        lines.append(doubt)
     if entry.get("excluded"):
         lines.append("excluded")
     return [*lines, clock(entry.get("acquired_time") or entry.get("finished"))]

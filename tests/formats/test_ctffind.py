@@ -49,3 +49,13 @@ def test_spectrum_is_an_image_of_the_same_picture(written):
     with mrcfile.open(written) as mrc:
         assert mrc.data.shape == (256, 256)
         np.testing.assert_allclose(mrc.data[0], np.arange(256) / 255, atol=1e-6)
+
+
+def test_the_specimen_adds_ctffind_5s_columns(written):
+    curve = np.linspace(0.02, 0.36, 20, dtype=np.float32)
+    profile = CtfProfile(**dict.fromkeys(CtfProfile.__dataclass_fields__, curve))
+    picture, specimen = np.zeros((64, 64), np.uint8), (-20.0, 31.5, 1200.0)
+    target = written.with_name("m2.mrc")
+    write_ctffind(target, CTF, profile, picture, micrograph="m2", pixel_size=1.3, specimen=specimen)
+    plain, more = (np.loadtxt(path.with_suffix(".txt")) for path in (written, target))
+    np.testing.assert_allclose(more, [*plain, *specimen])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextpyp_nb.session.quality_limits import QUALITY, alarms, normal_ranges, with_density
+from nextpyp_nb.session.quality_limits import QUALITY, alarms, ctf_doubt, normal_ranges, with_density
 
 
 @pytest.fixture
@@ -58,3 +58,15 @@ def test_alarms_beyond_limits_and_beyond_what_is_normal(micrographs):
 def test_an_empty_session_has_no_alarms(micrographs):
     assert alarms(micrographs.head(0)).empty
     assert normal_ranges(micrographs.head(0))["median"].isna().all()
+
+
+def test_a_doubtful_fit_says_why_in_words():
+    fine = {"defocus_error": 12.0, "fit_resolution": 3.6}
+    assert (
+        ctf_doubt(fine) == ctf_doubt({"defocus_error": None}) == ctf_doubt({"fit_resolution": np.nan}) == ""
+    )
+    assert ctf_doubt(fine | {"defocus_error": 512.0}) == (
+        "doubtful fit: its defocus may be off by 512 Å (alarm at 200)"
+    )
+    both = ctf_doubt({"defocus_error": 512.0, "fit_resolution": 14.24})
+    assert both.startswith("doubtful fit: rings are seen to 14.2 Å only (alarm at 8) and its defocus")
