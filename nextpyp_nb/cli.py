@@ -27,6 +27,7 @@ from nextpyp_nb.session import (
 )
 from nextpyp_nb.session.groups import known_group
 from nextpyp_nb.settings import Settings, read_site
+from nextpyp_nb.site_commands import add_batch, add_report, add_serve
 from nextpyp_nb.tracks.class2d_offline import add_class2d
 
 TRACKS = ("transfer", "preprocess", "classify")
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     add("list", parents=[rooted], help="all sessions").set_defaults(command=_list)
     _add_export(add("export", parents=[named], help="write STAR files for RELION"))
+    add_report(add("report", parents=[named], help="write an HTML report"))
+    add_serve(add("serve", parents=[rooted], help="the page, for people without a notebook"))
+    add_batch(add("batch", parents=[rooted], help="run many sessions from a table"))
     settings = add("set", parents=[named], help="change settings; restart applies them")
     settings.add_argument("values", nargs="+", metavar="NAME=value")
     settings.set_defaults(command=_set)
@@ -119,6 +123,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--out", required=True, type=Path, metavar="DIR")
     export.add_argument("--filter", metavar="F", help="such as 'fit_resolution<=6 & particles>=20'")
     export.add_argument("--particles", action="store_true", help="fail when there are no particles to export")
+    export.add_argument("--accepted", action="store_true", help="only particles of accepted classes")
     export.add_argument("--stack", action="store_true", help="also cut the particles out")
     export.add_argument("--float16", action="store_true", help="half precision (RELION 4 and later)")
     export.set_defaults(command=_export)
@@ -244,8 +249,9 @@ def _export(options: argparse.Namespace) -> int:
 
     session = open_session(options.name, root=options.root)
     plan = export_plan(
-        session, options.out, filter=options.filter, stack=options.stack, float16=options.float16
-    )
+        session, options.out, filter=options.filter, stack=options.stack, float16=options.float16,
+        accepted=options.accepted,
+    )  # fmt: skip
     console = Console()
     with console.status("exporting") as status:
         done = export_session(plan, lambda report: status.update(report["stage"]))

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from nextpyp_nb.formats.arrays import read_arrays
 from nextpyp_nb.formats.star import read_motion_star
-from nextpyp_nb.pages import page_templates, write_page
+from nextpyp_nb.serving import answers, free_port, page_server, page_url
 from nextpyp_nb.session import Session, create_session
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.simulate import Column
@@ -163,37 +162,18 @@ def _wait_for(microscope: subprocess.Popen[bytes], path: Path, console: Console)
 @contextmanager
 def _page(session: Session, port: int) -> Iterator[str]:
     """Serve the session's page by Voilà on the loopback interface."""
-    page = write_page(session.folder / "page.ipynb", session=session.name, root=str(session.folder.parent))
-    port = _free_port(port)
-    url = f"http://127.0.0.1:{port}/"
-    command = [
-        sys.executable, "-m", "voila", str(page), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1",
-        "--VoilaConfiguration.strip_sources=True", "--template=nextpyp",
-    ]  # fmt: skip
-    search = os.pathsep.join(filter(None, (str(page_templates()), os.environ.get("JUPYTER_PATH"))))
-    with _child(command, session.folder / "logs" / "voila.log", JUPYTER_PATH=search) as server:
+    port = free_port(port)
+    command, environment = page_server(
+        session.folder, session=session.name, root=session.folder.parent, port=port, token=""
+    )
+    with _child(command, session.folder / "logs" / "voila.log", **environment) as server:
         for _ in range(150):
             if server.poll() is not None:
                 raise RuntimeError(f"the page's server ended early; see {session.folder}/logs/voila.log")
-            if _answers(port):
+            if answers(port):
                 break
             time.sleep(0.2)
-        yield url
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def _free_port(wanted: int) -> int:
-    for port in range(wanted, wanted + 50):
-        if not _answers(port):
-            return port
-    raise OSError(f"no free port between {wanted} and {wanted + 50}; give another with --port")
+        yield page_url(session.folder)
 
 
 def _say_truth(session: Session, truth: Path, console: Console) -> None:

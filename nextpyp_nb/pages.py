@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 _PACKAGE = Path(__file__).parent
 
 
@@ -39,9 +37,3 @@ def filled_notebook(name: str, **parameters: Any) -> Any:
         if cell.cell_type == "code":
             cell.metadata["jupyter"] = {"source_hidden": True}
     return filled
-
-
-def write_page(path: Path, **parameters: Any) -> Path:
-    """Write the session's page with ``parameters`` filled in, for Voilà or JupyterLab."""
-    nbformat.write(filled_notebook("session.ipynb", **parameters), path)
-    return path

@@ -23,6 +23,8 @@ from nextpyp_nb.session.status import TrackStatus, read_status
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings, read_site
 
+# Movies whose only copy lies in the session.
+_MOVED = "SELECT COUNT(*) FROM movie WHERE operation = 'move' AND state IN ('done', 'transferring')"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -40,6 +42,7 @@ class SessionSummary:
     last_activity: datetime | None
     folder: Path
     particles: int = 0
+    moved: int = 0
     tracks: dict[str, TrackStatus] = field(default_factory=dict)
 
     @property
@@ -194,11 +197,7 @@ def _count_raw(folder: Path, name: str, raw_count: int | None) -> None:
 def _moved(folder: Path) -> int:
     reader = Reader(folder / "session.db")
     try:
-        return int(
-            reader.value(
-                "SELECT COUNT(*) FROM movie WHERE operation = 'move' AND state IN ('done', 'transferring')"
-            )
-        )
+        return int(reader.value(_MOVED))
     except Exception:
         raw = folder / "raw"
         return sum(1 for p in raw.rglob("*") if p.is_file() and not p.is_symlink()) if raw.is_dir() else 0
@@ -258,6 +257,7 @@ def _summary(folder: Path) -> SessionSummary:
             "micrographs": int(reader.value("SELECT COUNT(*) FROM micrograph")),
             "movies": status.tracks["transfer"].counts["found"],
             "particles": status.tracks["classify"].counts["particles"],
+            "moved": int(reader.value(_MOVED)),
         }  # fmt: skip
         last = reader.value("SELECT time FROM event ORDER BY id DESC LIMIT 1")
     except Exception:

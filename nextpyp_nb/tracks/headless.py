@@ -9,6 +9,7 @@ from nextpyp_nb.session import create_session, open_session
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.export import export_plan, export_session
+from nextpyp_nb.tracks.report import report_plan, write_report
 from nextpyp_nb.tracks.runner import run_session
 
 FLAT = {
@@ -59,17 +60,26 @@ async def run_headless(
     return session, _troubles(session, before) if code else []
 
 
-def finish(session: Session, troubles: list[str], *, export: str, filter: str | None, stack: bool) -> None:
-    """Export when asked to what there is, then raise with the list when something went wrong."""
+def finish(
+    session: Session, troubles: list[str], *, export: str, filter: str | None, stack: bool, report: str = ""
+) -> None:  # fmt: skip
+    """Export and report when asked to what there is, then raise with the list when something went wrong."""
     if export:
         try:
             plan = export_plan(session, Path(export), filter=filter, stack=stack)
-            done = export_session(plan, lambda report: None)
+            done = export_session(plan, lambda step: None)
         except (ValueError, OSError) as error:
             troubles = [*troubles, f"export: {error}"]
         else:
             text = f"{done['micrographs']:,} micrographs, {done['particles']:,} particles: `{done['path']}`"
             display(Markdown(text))
+    if report:
+        try:
+            written = write_report(report_plan(session.folder, Path(report)), lambda step: None)
+        except (RuntimeError, OSError) as error:
+            troubles = [*troubles, f"report: {error}"]
+        else:
+            display(Markdown(f"report: `{written['path']}`"))
     if troubles:
         raise RuntimeError("\n  ".join(["not everything went well:", *troubles]))
 

@@ -1,0 +1,76 @@
+"""The page of a session, or the list of sessions, served by Voilà: on loopback, for those with its token."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from nextpyp_nb.pages import filled_notebook, page_templates
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Closed pages: their kernels are ended after so long. Those that wait for a page are not.
+IDLE = 120
+
+
+def page_server(
+    folder: Path, *, session: str | None, root: Path | None, port: int, address: str = "127.0.0.1",
+    base_url: str = "/", token: str | None = None, kernels: int = 0,
+) -> tuple[list[str], dict[str, str]]:  # fmt: skip
+    """Command and environment of a Voilà for one page, written into the private ``folder``.
+
+    ``session`` None is the list of sessions; ``token`` None makes one, "" asks for none; ``kernels`` wait
+    ready. Nothing but this page is served: no other notebook, no file, and clients execute no code.
+    """
+    parameters = {"root": "" if root is None else str(root)}
+    name = "sessions.ipynb" if session is None else "session.ipynb"
+    page = folder / "page.ipynb"
+    nbformat.write(filled_notebook(name, **parameters, **({"session": session} if session else {})), page)
+    config: dict[str, Any] = {
+        "Voila": {
+            "ip": address, "port": port, "port_retries": 0, "open_browser": False, "base_url": base_url,
+            "token": secrets.token_urlsafe(24) if token is None else token,
+        },
+        "VoilaConfiguration": {
+            "template": "nextpyp", "strip_sources": True, "file_allowlist": ["^$"],
+            "preheat_kernel": kernels > 0, "default_pool_size": max(1, kernels),
+        },
+        "MappingKernelManager": {"cull_idle_timeout": IDLE, "cull_interval": IDLE // 4},
+        # Sockets of the file system: other users of the machine cannot listen in.
+        "KernelManager": {"transport": "ipc"},
+    }  # fmt: skip
+    path = folder / "voila.json"
+    path.touch(0o600)
+    path.write_text(json.dumps(config, indent=1))
+    search = os.pathsep.join(filter(None, (str(page_templates()), os.environ.get("JUPYTER_PATH"))))
+    # Only this folder's configuration counts: another one could take the token away.
+    command = [sys.executable, "-m", "voila", str(page), f"--Voila.config_file_paths={folder}"]
+    return command, {"JUPYTER_PATH": search}
+
+
+def page_url(folder: Path) -> str:
+    """Where the page of ``folder`` is to be found, its token included."""
+    server = json.loads((folder / "voila.json").read_text())["Voila"]
+    query = f"?token={server['token']}" if server["token"] else ""
+    return f"http://{server['ip']}:{server['port']}{server['base_url']}{query}"
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def free_port(wanted: int) -> int:
+    """The first free port from ``wanted`` on."""
+    for port in range(wanted, wanted + 50):
+        if not answers(port):
+            return port
+    raise OSError(f"no free port between {wanted} and {wanted + 50}; give another with --port")
