@@ -17,6 +17,21 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_class2d(add("class2d", parents=[common], help="2D classification of stacks with known views"))
     _add_files(add("files", help="damaged files of every format: each is read or refused"))
     _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
+    _add_faults(add("faults", help="kills, failing disks, races, broken writers: what holds"))
+
+
+def _add_faults(faults: argparse.ArgumentParser) -> None:
+    faults.add_argument("--full", action="store_true", help="at full size: hours")
+    faults.add_argument("--only", nargs="+", default=[], metavar="F1", help="default: all")
+    faults.add_argument("--out", type=Path, metavar="FILE", help="write the table there")
+    faults.add_argument("--mutants", type=Path, metavar="FILE", help="what tests/mutants.py found")
+    faults.set_defaults(command=_faults)
+
+
+def _faults(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.faults.matrix import bench_faults
+
+    return bench_faults(full=options.full, only=options.only, out=options.out, mutants=options.mutants)
 
 
 def _add_session(session: argparse.ArgumentParser) -> None:

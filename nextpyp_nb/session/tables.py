@@ -39,7 +39,7 @@ def movies(reader: Reader) -> pd.DataFrame:
     """All movies, in the order in which they were found."""
     frame = table(
         reader,
-        "SELECT id, name, source, path, state, reason, size, found, transferred, attempts,"
+        "SELECT id, name, source, path, state, reason, size, hash, found, transferred, attempts,"
         " operation, excluded FROM movie ORDER BY id",
     )
     return frame.astype({"excluded": bool})

@@ -1,9 +1,6 @@
 """Sessions whose kernels only pretend: quick and the same every time, with the real tracks around them."""
 
 import asyncio
-import hashlib
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,32 +8,12 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.engine.inline import Inline
-from nextpyp_nb.engine.task import Report
-from nextpyp_nb.formats.files import published
 from nextpyp_nb.session import Session, create_session
-from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.simulate.writers import tiff_bytes
 from nextpyp_nb.tracks.runner import Runner, run_session
 
-FUNCTION = "nextpyp_nb.bench.faults.pretend:process"
-
-
-def process(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Numbers that follow from the movie's content alone, and a file that holds them."""
-    cost = Path(payload["folder"]) / "cost"
-    if cost.exists():
-        time.sleep(float(cost.read_text()))
-    digest = hashlib.blake2b(Path(payload["path"]).read_bytes(), digest_size=8).digest()
-    first, second = (int.from_bytes(digest[n : n + 4], "little") / 2**32 for n in (0, 4))
-    record = {
-        "n_frames": 2, "height": 32, "width": 32, "pixel_size": 1.3, "defocus_u": 8000 + 1e4 * first,
-        "defocus_v": 7800 + 1e4 * first, "defocus_angle": 180 * second, "fit_resolution": 3 + second,
-        "ctf_score": first, "particles": int(300 * second), "total_motion": 10 * first,
-    }  # fmt: skip
-    with published(Places(Path(payload["folder"]), payload["name"])("ctf")) as part:
-        part.write_text(json.dumps(record, sort_keys=True))
-    return record
+FUNCTION = "nextpyp_nb.bench.faults.work:process"
 
 
 class PretendRunner(Runner):
@@ -60,12 +37,14 @@ def pretend_session(root: Path, camera: Path, name: str = "s", **changed: Any) -
     return create_session(name, settings=settings, root=root)
 
 
-def run(session: Session, still_coming: Callable[[], bool] = lambda: False) -> int:
+def run(
+    session: Session,
+    still_coming: Callable[[], bool] = lambda: False,
+    kind: type[Runner] = PretendRunner,
+) -> int:
     """Run a pretend session until idle; its exit status."""
     return asyncio.run(
-        run_session(
-            session.folder, until_idle=True, signals=False, kind=PretendRunner, still_coming=still_coming
-        )
+        run_session(session.folder, until_idle=True, signals=False, kind=kind, still_coming=still_coming)
     )
 
 

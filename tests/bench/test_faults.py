@@ -1,0 +1,50 @@
+"""The fault matrix at the size of a trial: what was promised holds, and the trials themselves can fail."""
+
+import pytest
+
+from nextpyp_nb.bench.faults.matrix import FAULTS, tried
+from nextpyp_nb.bench.faults.points import in_child, killer, watched
+from nextpyp_nb.bench.faults.pretend import pretend_session, run, write_movies
+from nextpyp_nb.bench.faults.promises import broken, unfinished
+
+# Damaged headers have a test of their own, and poison needs workers that take long to start.
+ELSEWHERE = ("F10", "F11")
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if fault.code not in ELSEWHERE], ids=lambda f: f"{f.code} {f.name}"
+)
+def test_what_was_promised_holds(fault):
+    figures, _ = tried(fault)
+    assert figures["problems"] == []
+    assert len(figures) > 1
+
+
+def test_a_killed_run_dies_at_its_point_and_nowhere_else(tmp_path):
+    write_movies(tmp_path / "camera", 2)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera")
+
+    def die():
+        with watched(killer("before link", 2)):
+            return run(session)
+
+    assert in_child(die) == -9
+    assert sorted(session.movies["state"]) == ["done", "transferring"]
+    assert len([p for p in (session.folder / "raw").iterdir() if p.suffix == ".tiff"]) == 1
+
+
+def test_the_checks_see_what_is_wrong(tmp_path):
+    written = write_movies(tmp_path / "camera", 2)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera")
+    run(session)
+    assert broken(session, written) + unfinished(session, written) == []
+    (copy, _) = sorted((session.folder / "raw").glob("*.tiff"))
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-1])
+    assert {text[:2] for text in broken(session, written)} == {"T2", "T3"}
+    copy.write_bytes(content)
+    (session.folder / "raw" / "again.tiff").write_bytes(content)
+    assert [text[:2] for text in broken(session, written)] == ["T5"]
+    (session.folder / "raw" / "again.tiff").unlink()
+    next(iter(written)).unlink()
+    assert [text[:2] for text in broken(session, written)] == ["T1"]
