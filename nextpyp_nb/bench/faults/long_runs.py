@@ -85,7 +85,7 @@ def collection(root: Path, *, movies: int, at_once: int = 20) -> dict[str, Any]:
 
 
 def moves(root: Path, *, wrong: int = 6) -> dict[str, Any]:
-    """Up to ``wrong`` of the things that stand against deleting a source, combined; it goes when none does."""
+    """Up to ``wrong`` of the things that forbid deleting a source, combined; it goes when none does."""
     names = ("opted in", "held long enough", "source as it was", "copy there", "copy as it was", "row done")
     deleted, cases, problems = 0, 0, []
     for number, good in enumerate(itertools.product((True, False), repeat=len(names))):

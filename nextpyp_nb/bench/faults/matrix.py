@@ -86,7 +86,7 @@ FAULTS = (
         quick={"movies": 3, "kinds": ("segfault", "nan")}, full={"movies": 1000, "each": 2},
     ),
     Fault(
-        code="F17", name="a long collection, compressed in time", goal="< 1 MB per 1,000 movies, files constant",
+        code="F17", name="a long collection", goal="< 1 MB per 1,000 movies, files constant",
         trial=long_runs.collection, quick={"movies": 80}, full={"movies": 5000, "at_once": 100},
     ),
     Fault(
@@ -154,7 +154,7 @@ def _mutants(path: Path | None) -> list[str]:
     lines = [f"| {row['name']} | {'caught' if row['caught'] else '**missed**'} |" for row in rows]
     return [
         "", "## Do the tests notice?", "",
-        f"Each line is a mistake put into a copy of the package on purpose; {caught} of {len(rows)} were caught.",
+        f"Each line is a mistake put into a copy on purpose; {caught} of {len(rows)} were caught.",
         "", "| mistake | |", "|---|---|", *lines,
     ]  # fmt: skip
 
@@ -164,7 +164,7 @@ def _table(lines: list[str], full: bool, more: list[str]) -> str:
     head = [
         "# Faults", "",
         f"Written by {how}. Kernels are pretended, everything around them is real; what was promised of the",
-        "transfer (nothing torn, doubled or lost, no source touched) is checked after every kill and at the end.",
+        "transfer (nothing torn, doubled or lost, no source touched) is checked after every kill.",
         "", "| | fault | goal | tried | |", "|---|---|---|---|---|",
     ]  # fmt: skip
     return "\n".join([*head, *lines, *more]) + "\n"
