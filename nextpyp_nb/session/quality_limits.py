@@ -105,15 +105,55 @@ def alarms(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
         if figure.limit is not None:
             found[figure.name] = ~figure.passes(values)
             continue
-        window = values.rolling(last, min_periods=_LEAST)
-        median = window.median()
-        deviation = window.apply(_deviation, raw=True)
+        median, deviation = _running(values.to_numpy(float), last)
         # All alike but one: a difference in the last digits is no alarm.
-        band = np.maximum(_SPREAD * deviation, 0.02 * median.abs())
-        found[figure.name] = (values - median).abs() > band
+        band = np.maximum(_SPREAD * deviation, 0.02 * np.abs(median))
+        found[figure.name] = np.abs(values - median) > band
     return pd.DataFrame(found, index=table.index)
 
 
-def _deviation(values: "np.typing.NDArray[np.float64]") -> float:
-    """Median deviation from the median of what is known."""
-    return float(np.nanmedian(np.abs(values - np.nanmedian(values))))
+class Alarms:
+    """`alarms` of a table that grows: only the rows that a change can reach are worked out again."""
+
+    def __init__(self, last: int = 200) -> None:
+        self._last = last
+        self._values: np.ndarray[Any, Any] = np.zeros((0, len(QUALITY)))
+        self._found = pd.DataFrame()
+
+    def of(self, micrographs: pd.DataFrame) -> pd.DataFrame:
+        """The alarms of ``micrographs``, row by row."""
+        if micrographs.empty:
+            return pd.DataFrame(columns=[figure.name for figure in QUALITY], dtype=bool)
+        table = with_density(micrographs)
+        columns = [table[f.name] if f.name in table else table["particles"] * np.nan for f in QUALITY]
+        values = np.column_stack([column.to_numpy(float) for column in columns])
+        kept = min(len(values), len(self._values))
+        differs = ~np.isclose(values[:kept], self._values[:kept], rtol=0, atol=0, equal_nan=True).all(axis=1)
+        first = int(differs.argmax()) if differs.any() else kept
+        if first < len(values):
+            start = max(0, first - self._last + 1)
+            new = alarms(micrographs.iloc[start:], last=self._last).iloc[first - start :]
+            self._found = pd.concat([self._found.iloc[:first], new], ignore_index=True)
+        self._values, self._found = values, self._found.iloc[: len(values)]
+        return self._found.set_axis(micrographs.index, axis=0)
+
+
+def _running(values: "np.typing.NDArray[np.float64]", last: int) -> tuple[Any, Any]:
+    """Median, and median deviation from it, of each value with the ``last`` - 1 before; NaN below eight."""
+    padded = np.concatenate([np.full(last, np.nan), values])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, last)[1:]
+    median, deviation = np.full((2, len(values)), np.nan)
+    for start in range(0, len(values), 2000):
+        part = windows[start : start + 2000]
+        median[start : start + 2000] = middle = _medians(part)
+        deviation[start : start + 2000] = _medians(np.abs(part - middle[:, None]))
+    return median, deviation
+
+
+def _medians(rows: "np.typing.NDArray[np.float64]") -> Any:
+    """The median of what is known in each row, NaN below eight; NumPy's own takes rows one by one."""
+    ordered, known = np.sort(rows, axis=1), np.isfinite(rows).sum(axis=1)
+    at = np.maximum(known - 1, 0)
+    places = np.arange(len(rows))
+    found = 0.5 * (ordered[places, at // 2] + ordered[places, (at + 1) // 2])
+    return np.where(known >= _LEAST, found, np.nan)

@@ -21,6 +21,7 @@ from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import place
+from nextpyp_nb.session.quality_limits import Alarms
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.status import SessionStatus, read_status
 from nextpyp_nb.session.store import Store
@@ -51,6 +52,7 @@ class Session(Classes2d):
         self.created = datetime.fromisoformat(marker["created"])
         self._reader = Reader(self.folder / "session.db")
         self._kept: dict[str, tuple[int, Any]] = {}
+        self._alarms = Alarms()
         self._guard = threading.Lock()
 
     def __repr__(self) -> str:
@@ -115,6 +117,13 @@ class Session(Classes2d):
         return {
             row["name"]: row["expression"] for row in self._reader.rows("SELECT * FROM filter ORDER BY name")
         }
+
+    @property
+    def alarms(self) -> pd.DataFrame:
+        """Which figures of which micrographs are out of their limits: a row each, a column a figure."""
+        table = self.micrographs
+        with self._guard:
+            return self._alarms.of(table)
 
     def failed(self) -> pd.DataFrame:
         """What failed or is stuck: movie, stage, reason, attempts."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextpyp_nb.session.quality_limits import QUALITY
+from nextpyp_nb.views.alarm_words import alarm_words, states
 from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import known
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, shown, text
@@ -29,7 +29,7 @@ class GalleryPage(Box):
         self.selection = live.selection
         self.snapshot: Snapshot | None = None
         self.shown = pd.DataFrame()
-        self.marks = np.zeros(0, object)
+        self.marks, self.alarms = np.zeros(0, object), pd.DataFrame()
         self._drawn: Any = None
         self.bar = SelectionBar(session, live)
         self.order = Dropdown(options=[("time", "time")], tooltip="Sort by")
@@ -74,9 +74,10 @@ class GalleryPage(Box):
         first, last = max(0, int(content["first"])), int(content["last"])
         asked = {"first": first}
         table, serial = self.shown.iloc[first : min(last, first + MOST)], self.tiles.serial
+        alarms = self.alarms.loc[table.index]
         rows = [
-            _tile(entry, mark)
-            for entry, mark in zip(table.to_dict("records"), self.marks[first:], strict=False)
+            _tile(entry, mark, alarm_words(entry, alarms.iloc[i]) if mark == "alarm" else [])
+            for i, (entry, mark) in enumerate(zip(table.to_dict("records"), self.marks[first:], strict=False))
         ]
         have = set(str(content["have"]).split())
         wanted = {r["key"]: r["name"] for r in rows if r["key"] not in have}
@@ -103,7 +104,7 @@ class GalleryPage(Box):
             return
         words = TURNS.get(self.order.value, ("greatest first", "least first"))
         self.turn.description = words[not self.newest]
-        marks = states(table)
+        marks = states(table, self.snapshot.alarms)
         keep = self.selection.holds(table)
         if self.state.value == "good":
             keep &= marks == ""
@@ -114,6 +115,7 @@ class GalleryPage(Box):
         drawn = (chosen[["id", "finished"]] if "id" in chosen else chosen[["name"]]).to_numpy(), marks[order]
         same = self._drawn is not None and all(map(np.array_equal, drawn, self._drawn))
         self.shown, self.marks, self._drawn = chosen, marks[order], drawn
+        self.alarms = self.snapshot.alarms
         say(self.count, f"{len(chosen):,} shown")
         with self.tiles.hold_sync():
             self.tiles.size, self.tiles.count = self.size.value, len(chosen)
@@ -138,27 +140,12 @@ class GalleryPage(Box):
         self.tiles.to_top()
 
 
-def states(table: pd.DataFrame) -> np.ndarray:
-    """failed, excluded, alarm or nothing for each micrograph; the first that is true."""
-    marks = np.full(len(table), "", object)
-    for figure in QUALITY:
-        if figure.limit is not None:
-            numbers = values(table, figure.name)
-            beyond = numbers > figure.limit if figure.worse == "above" else numbers < figure.limit
-            marks[beyond] = "alarm"
-    marks[table["excluded"].to_numpy(bool)] = "excluded"
-    failed = table["ctf_failed"].notna().to_numpy() if "ctf_failed" in table else np.zeros(len(table), bool)
-    if "state" in table:
-        failed = failed | table["state"].isin(("failed", "quarantined")).to_numpy()
-    marks[failed] = "failed"
-    return marks
-
-
-def _tile(entry: dict[str, Any], mark: str) -> dict[str, Any]:
+def _tile(entry: dict[str, Any], mark: str, alarms: list[str]) -> dict[str, Any]:
     made = entry.get("finished")
     stamp = int(made.timestamp()) if known(made) else 0
     words = [quantity(c).words(entry[c]) for c in ("fit_resolution", "defocus") if known(entry.get(c))]
-    lines = card_lines(entry) + ([mark] if mark not in ("", "excluded") else [])
+    lines = card_lines(entry) + ([mark] if mark not in ("", "excluded", "alarm") else [])
+    lines += [f"▲ {alarm}" for alarm in alarms]
     return {
         "name": str(entry["name"]),
         "key": f"{entry.get('id') or abs(hash(entry['name']))}-{stamp}",

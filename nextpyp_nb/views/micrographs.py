@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nextpyp_nb.views.alarm_words import alarm_words
 from nextpyp_nb.views.change_bar import ChangeBar
 from nextpyp_nb.views.class_files import Members, members
 from nextpyp_nb.views.curves import CtfPlot, MotionPlot
@@ -43,6 +44,7 @@ class MicrographsPage(Box):
         self.find.add_class("nb-find")
         self.find.observe(self._search, "value")
         self.title = text("", "nb-grow", "nb-micrograph-name")
+        self.alarm_words = text("", "nb-warning-text", "nb-hidden", "nb-alarm-words")
         self.log_button = button("Log", self.toggle_log, "nb-log-of-micrograph")
         self.exclude = button("Exclude (x)", self.toggle_excluded, "nb-exclude")
         self.image = MicrographImage(self.heard, waiting=WAITING)
@@ -73,7 +75,16 @@ class MicrographsPage(Box):
             }
         )
         super().__init__(
-            [self._navigator(), self.class_bar, self.change, self.log_card, self.waits, self.body, keys]
+            [
+                self._navigator(),
+                self.alarm_words,
+                self.class_bar,
+                self.change,
+                self.log_card,
+                self.waits,
+                self.body,
+                keys,
+            ]
         )
         for name in ("nb-column", "nb-micrographs"):
             self.add_class(name)
@@ -81,7 +92,7 @@ class MicrographsPage(Box):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Follow the newest while Watch is on; else stay, and say how many there are."""
-        self.table = snapshot.micrographs
+        self.table, self.alarms = snapshot.micrographs, snapshot.alarms
         self.image.editable = snapshot.writer
         show(self.exclude, snapshot.writer)
         self._choose()
@@ -247,6 +258,9 @@ class MicrographsPage(Box):
         note = f"{clock(entry.get('finished'))}"
         if self._excluded():
             note += " · excluded"
+        alarms = alarm_words(entry, self.alarms.iloc[place])
+        show(self.alarm_words, bool(alarms))
+        say(self.alarm_words, f"▲ {' · '.join(alarms)}")
         say(
             self.title,
             markup(

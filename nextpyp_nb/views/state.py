@@ -30,6 +30,7 @@ class Snapshot:
     exports: pd.DataFrame
     events: list[Any]
     gain_alert: dict[str, Any] | None = None
+    alarms: pd.DataFrame
     filters: dict[str, str] = field(default_factory=dict)
     writer: bool = True
 
@@ -41,12 +42,12 @@ class Snapshot:
 
 def read_snapshot(session: Any) -> Snapshot:
     """Read all that the panels draw."""
-    settings = session.settings
+    settings, micrographs = session.settings, session.micrographs
     return Snapshot(
         status=session.status(),
         settings=settings,
         revision=session.revision,
-        micrographs=session.micrographs,
+        micrographs=micrographs,
         failed=session.failed(),
         classes=session.classes,
         rounds=session.rounds,
@@ -54,6 +55,7 @@ def read_snapshot(session: Any) -> Snapshot:
         events=session.events(limit=200),
         gain_alert=gain_alert(session.folder, settings),
         filters=session.filters,
+        alarms=session.alarms.reindex(micrographs.index, fill_value=False),
         writer=may(session.role(), "exclude"),
     )
 

@@ -7,10 +7,10 @@ import pandas as pd
 from ipywidgets import Layout
 
 from nextpyp_nb.session.filters import Condition
+from nextpyp_nb.views.alarm_words import alarm_words, states
 from nextpyp_nb.views.curves import CtfPlot
-from nextpyp_nb.views.gallery import states
 from nextpyp_nb.views.late import Box, Checkbox, Image
-from nextpyp_nb.views.markup import clock, markup
+from nextpyp_nb.views.markup import clock, joined, markup
 from nextpyp_nb.views.micrograph_files import load
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plots import card_lines
@@ -75,7 +75,8 @@ class TablePage(Box):
         """Show new rows in place; what is marked stays marked."""
         self.bar.draw(snapshot)
         self.table = snapshot.micrographs
-        self.marks = states(self.table) if len(self.table) else np.zeros(0, object)
+        self.alarms = snapshot.alarms
+        self.marks = states(self.table, self.alarms) if len(self.table) else np.zeros(0, object)
         show(self.waits, not len(self.table))
         show(self.body, len(self.table) > 0)
         self._draw()
@@ -261,7 +262,10 @@ class TablePage(Box):
             return
         say(self.name, markup('<b class="nb-ellipsis" title="{name}">{name}</b>', name=entry["name"]))
         lines = [markup("<div>{line}</div>", line=line) for line in card_lines(entry)]
-        say(self.figures, markup("".join(lines).replace("{", "{{").replace("}", "}}")))
+        found = self.alarms[(self.table["name"] == entry["name"]).to_numpy()]
+        alarms = alarm_words(entry, found.iloc[0]) if len(found) else []
+        lines += [markup('<div class="nb-warning-text">▲ {alarm}</div>', alarm=alarm) for alarm in alarms]
+        say(self.figures, joined(lines))
         self.picture.value = loaded["picture"]
         show(self.picture, bool(loaded["picture"]))
         self.ctf.draw(entry, profile)

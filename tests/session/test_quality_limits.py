@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextpyp_nb.session.quality_limits import QUALITY, alarms, ctf_doubt, normal_ranges, with_density
+from nextpyp_nb.session.quality_limits import (
+    QUALITY,
+    Alarms,
+    _running,
+    alarms,
+    ctf_doubt,
+    normal_ranges,
+    with_density,
+)
 
 
 @pytest.fixture
@@ -53,6 +61,33 @@ def test_alarms_beyond_limits_and_beyond_what_is_normal(micrographs):
     assert found.loc[50, ["total_motion", "fit_resolution"]].all()
     assert found["mean_dose"].sum() <= 3
     assert found.loc[55, "mean_dose"]
+
+
+def test_running_medians_are_those_of_numpy(micrographs):
+    values = micrographs["mean_dose"].to_numpy().copy()
+    values[[3, 20, 21]] = np.nan
+    median, deviation = _running(values, 12)
+    for i in range(len(values)):
+        seen = values[max(0, i - 11) : i + 1]
+        if np.isfinite(seen).sum() < 8:
+            assert np.isnan(median[i])
+            continue
+        assert median[i] == pytest.approx(np.nanmedian(seen))
+        assert deviation[i] == pytest.approx(np.nanmedian(np.abs(seen - np.nanmedian(seen))))
+
+
+def test_alarms_of_a_growing_table_are_those_of_the_whole(micrographs):
+    micrographs.loc[30, "mean_dose"] = 0.3
+    kept = Alarms(last=20)
+    for n in (0, 10, 25, 26, 60, 60):
+        pd.testing.assert_frame_equal(
+            kept.of(micrographs.head(n)), alarms(micrographs.head(n), last=20), check_dtype=n > 0
+        )
+    changed = micrographs.copy()
+    changed.loc[[12, 40], "mean_dose"] = (0.2, 3.0)
+    changed.loc[5, "fit_resolution"] = 20.0
+    pd.testing.assert_frame_equal(kept.of(changed), alarms(changed, last=20))
+    pd.testing.assert_frame_equal(kept.of(changed.head(7)), alarms(changed.head(7), last=20))
 
 
 def test_an_empty_session_has_no_alarms(micrographs):

@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import bqplot  # noqa: F401
 
+from nextpyp_nb.session.quality_limits import alarms
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.state import LiveState, read_snapshot
@@ -137,6 +138,10 @@ class FakeSession:
 
     def tryouts(self, name):
         return [t for t in self.tried.values() if t.micrograph == name]
+
+    @property
+    def alarms(self):
+        return alarms(self.micrographs)
 
     def class_history(self):
         return self.history

@@ -15,6 +15,7 @@ from nextpyp_nb.views import App, track_panel
 from nextpyp_nb.views.app import SessionPages
 from nextpyp_nb.views.classes import ClassesPage
 from nextpyp_nb.views.curves import round_ticks
+from nextpyp_nb.views.gallery import GalleryPage
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.pieces import Banner
@@ -191,6 +192,18 @@ def test_local_motion_is_drawn_at_its_places(session, live, micrographs, microgr
     # Places lie 0.2 apart from -0.4 to 0.4 of the height: the upper row moves against the lower one.
     assert moved[::5, 0] / moved[-1, 0] == pytest.approx([-1, -0.5, 0, 0.5, 1])
     assert "up to 1.2 Å" in micrographs.motion.title.value
+
+
+def test_figures_out_of_limits_are_said(session, live, micrographs, micrograph, write_files):
+    write_files("m1")
+    session.put(micrograph("m0", early_motion=12.0), micrograph("m1", 1, early_motion=35.0))
+    live.refresh()
+    assert "▲ Early drift 35 Å, limit 30" in micrographs.alarm_words.value
+    micrographs.step(-1)
+    assert hidden(micrographs.alarm_words)
+    gallery = GalleryPage(session, live)
+    live.subscribe(gallery.draw)
+    assert gallery.marks.tolist() == ["alarm", ""]
 
 
 def test_a_reader_may_look_only(session, live, micrographs, micrograph, write_files):
