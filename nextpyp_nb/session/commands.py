@@ -14,6 +14,7 @@ from nextpyp_nb.settings import Settings
 # Names of commands, and whether the store alone carries them out.
 WRITTEN = (
     "save_settings", "retry", "ignore", "exclude", "save_filter", "mark_classes", "add_pick", "remove_pick",
+    "set_column",
 )  # fmt: skip
 WORKING = (
     "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "report", "cancel_export",
@@ -76,6 +77,10 @@ def _written(store: Store, command: Command) -> str:
             store.mark_classes(identities, accepted)
             done = "unmarked" if accepted is None else "accepted" if accepted else "rejected"
             return f"{len(identities)} class{'es are' if len(identities) != 1 else ' is'} {done}."
+        case "set_column":
+            name, values = str(arguments["name"]), arguments["values"]
+            count = store.drop_column(name) if values is None else store.set_column(name, values)
+            return f"{count:,} micrographs {'had' if values is None else 'have'} {name}."
         case "add_pick" | "remove_pick":
             return _marked(store, arguments, add=command.name == "add_pick")
         case _:

@@ -1,5 +1,6 @@
 """Figures of quality in the words of operators: unit, meaning, alarm limit and what is normal here."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,7 @@ def alarms(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
         if figure.limit is not None:
             found[figure.name] = ~figure.passes(values)
             continue
-        median, deviation = _running(values.to_numpy(float), last)
+        median, deviation = _running(values.to_numpy(np.float64), last)
         # All alike but one: a difference in the last digits is no alarm.
         band = np.maximum(_SPREAD * deviation, 0.02 * np.abs(median))
         found[figure.name] = np.abs(values - median) > band
@@ -119,11 +120,16 @@ class Alarms:
         self._last = last
         self._values: np.ndarray[Any, Any] = np.zeros((0, len(QUALITY)))
         self._found = pd.DataFrame()
+        self._guard = threading.Lock()
 
     def of(self, micrographs: pd.DataFrame) -> pd.DataFrame:
         """The alarms of ``micrographs``, row by row."""
         if micrographs.empty:
             return pd.DataFrame(columns=[figure.name for figure in QUALITY], dtype=bool)
+        with self._guard:
+            return self._updated(micrographs)
+
+    def _updated(self, micrographs: pd.DataFrame) -> pd.DataFrame:
         table = with_density(micrographs)
         columns = [table[f.name] if f.name in table else table["particles"] * np.nan for f in QUALITY]
         values = np.column_stack([column.to_numpy(float) for column in columns])
@@ -138,7 +144,7 @@ class Alarms:
         return self._found.set_axis(micrographs.index, axis=0)
 
 
-def _running(values: "np.typing.NDArray[np.float64]", last: int) -> tuple[Any, Any]:
+def _running(values: "np.typing.NDArray[Any]", last: int) -> tuple[Any, Any]:
     """Median, and median deviation from it, of each value with the ``last`` - 1 before; NaN below eight."""
     padded = np.concatenate([np.full(last, np.nan), values])
     windows = np.lib.stride_tricks.sliding_window_view(padded, last)[1:]

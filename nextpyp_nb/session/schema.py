@@ -106,7 +106,25 @@ ALTER TABLE export ADD COLUMN done INTEGER;
 ALTER TABLE export ADD COLUMN total INTEGER;
 """
 
-MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE, _JOBS)
+# Numbers that people's own functions give; a micrograph that is done again loses its.
+_OWN_COLUMNS = (
+    """
+CREATE TABLE own_value(
+  movie_id INTEGER NOT NULL REFERENCES micrograph(movie_id) ON DELETE CASCADE, name TEXT NOT NULL,
+  value REAL NOT NULL, PRIMARY KEY (movie_id, name)) WITHOUT ROWID;
+"""
+    + _TOUCH.format(name="own_value_new", event="INSERT ON own_value", id="movie_id", when="")
+    + _TOUCH.format(name="own_value_gone", event="DELETE ON own_value", id="movie_id", when="").replace(
+        "new.", "old."
+    )
+    + """
+CREATE TRIGGER own_value_stale AFTER UPDATE OF finished ON micrograph BEGIN
+  DELETE FROM own_value WHERE movie_id = new.movie_id;
+END;
+"""
+)
+
+MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE, _JOBS, _OWN_COLUMNS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from nextpyp_nb.session import commands, tables
 from nextpyp_nb.session.classes2d import Classes2d
+from nextpyp_nb.session.columns import Columns
 from nextpyp_nb.session.events import Event, moment
 from nextpyp_nb.session.filters import apply_filter
 from nextpyp_nb.session.groups import may, refusal, role, user_name
@@ -39,7 +40,7 @@ class Revision:
     settings: Settings
 
 
-class Session(Classes2d):
+class Session(Classes2d, Columns):
     """The session at ``folder``: a read-only view, and commands to its runner."""
 
     def __init__(self, folder: Path) -> None:
@@ -121,9 +122,7 @@ class Session(Classes2d):
     @property
     def alarms(self) -> pd.DataFrame:
         """Which figures of which micrographs are out of their limits: a row each, a column a figure."""
-        table = self.micrographs
-        with self._guard:
-            return self._alarms.of(table)
+        return self._alarms.of(self.micrographs)
 
     def failed(self) -> pd.DataFrame:
         """What failed or is stuck: movie, stage, reason, attempts."""

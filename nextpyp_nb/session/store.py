@@ -29,6 +29,8 @@ Pre-processing (tasks.py)
     commit_round(number, classes, particles=, resolution=, path=, new=, churn=, annealed=)
     fail_round(number, reason); failed_rounds() -> n in a row; clear_classes() -> n
     mark_classes(identities, accepted or None)
+Columns of people's own (own_columns.py)
+    set_column(name, {micrograph: number or None}) -> n; drop_column(name) -> n
 The rest (ledger.py, database.py)
     latest_settings(), applied_settings(), apply_settings() -> (revision, Settings)
     save_revision(settings, actor) -> n
@@ -47,6 +49,7 @@ A runner:  store = Store(folder / "session.db"); lease = acquire(store); store.r
 from nextpyp_nb.session.database import Fenced
 from nextpyp_nb.session.ledger import Ledger
 from nextpyp_nb.session.movies import Movies
+from nextpyp_nb.session.own_columns import OwnColumns
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.rounds import ClaimedRound, Pending, Rounds
 from nextpyp_nb.session.tasks import ClaimedTask, Tasks
@@ -54,5 +57,5 @@ from nextpyp_nb.session.tasks import ClaimedTask, Tasks
 __all__ = ["ClaimedRound", "ClaimedTask", "Fenced", "Pending", "Reader", "Store"]
 
 
-class Store(Movies, Tasks, Rounds, Ledger):
+class Store(Movies, Tasks, Rounds, Ledger, OwnColumns):
     """Everything the runner writes; see the head of this module."""

@@ -16,6 +16,10 @@ SELECT m.id, m.name, m.excluded, m.found, m.transferred, m.optics_group, m.acqui
 g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id
 JOIN touched c ON c.movie_id = g.movie_id AND c.change > ? ORDER BY m.id
 """
+_OWN = """
+SELECT v.movie_id, v.name, v.value FROM own_value v JOIN touched c ON c.movie_id = v.movie_id
+AND c.change > ?
+"""
 _FAILED = """
 SELECT name AS movie, 'transfer' AS stage, state, reason, attempts, NULL AS traceback, found AS time
 FROM movie WHERE state IN ('failed', 'stuck', 'conflict') UNION ALL
@@ -77,6 +81,10 @@ def _micrograph_rows(reader: Reader, since: int) -> pd.DataFrame:
         new = [name for name in columns if name not in frame]
         if new:
             frame = pd.concat([frame, columns[new]], axis=1)
+    own = reader.rows(_OWN, since)
+    if own:
+        values = pd.DataFrame(own).pivot(index="movie_id", columns="name", values="value")
+        frame = frame.join(values[[name for name in values if name not in frame]], on="id")
     return frame
 
 
