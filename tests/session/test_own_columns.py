@@ -34,7 +34,7 @@ def test_a_column_is_in_the_table_and_in_filters(session, told, three):
     assert session.filtered("sharpness>=2")["name"].tolist() == ["m002"]
     assert told(session.set_column("sharpness", {"m000": 3.0, "m002": None})).ok
     assert session.filtered("sharpness>=2")["name"].tolist() == ["m000"]
-    assert told(session.drop_column("sharpness")).message == "2 micrographs had sharpness."
+    assert told(session.drop_column("sharpness")).message == "1 micrographs had sharpness."
     assert session.micrographs.get("sharpness", []).count() == 0
 
 
