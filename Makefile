@@ -23,6 +23,14 @@ browser:
 labextension:
 	$(PYTHON) labextension/build.py
 
+# Known mistakes, one after the other, in a copy of the package: do the tests notice? A quarter of an hour.
+mutants: $(VENV)/.tested
+	$(BIN)/python tests/mutants.py --out build/mutants.json
+
+# All faults at full size, hours; writes the table in docs/faults.md.
+soak: mutants
+	$(BIN)/nextpyp-nb bench faults --full --mutants build/mutants.json --out docs/faults.md
+
 wheel: $(VENV)/.tested
 	$(BIN)/python -m build
 

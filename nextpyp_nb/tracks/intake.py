@@ -1,7 +1,7 @@
 """One look at the microscope's place: what is new, whole, waiting, stuck, out of reach or changed."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,9 @@ class Intake:
     Runs in a thread of its own, one look at a time.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
+        self.clock = clock
         self.busy: set[str] = set()
         self.held: set[str] = set()
         self._kept: dict[str, tuple[int, int]] = {}
@@ -90,7 +91,7 @@ class Intake:
         fresh = [name for name in listing.movies if name not in self._done and name not in self.busy]
         found = listing.look(name for name in fresh if name not in known or _again(known[name]))
         rows = self._identify(found, known)
-        ready, waiting, stuck = self._settling.look(found, time.monotonic())
+        ready, waiting, stuck = self._settling.look(found, self.clock())
         store.movie_settling({rows[str(source)]["id"]: reason for source, reason in waiting.items()})
         for source, reason in stuck.items():
             row = rows[str(source)]
@@ -99,7 +100,7 @@ class Intake:
         names = set(listing.movies)
         self._away((row for source, row in known.items() if source not in names), _reason(listing))
         self._notes.take(listing.sides)
-        if time.monotonic() >= self._full_pass_due:
+        if self.clock() >= self._full_pass_due:
             self._full_pass(names)
         return Looked(
             ready=[self._ready(movie, rows[str(movie.source)]) for movie in ready],
@@ -114,7 +115,7 @@ class Intake:
         self._done.add(source)
         if operation == "move":
             self.held.add(source)
-            self._full_pass_due = min(self._full_pass_due, time.monotonic() + self._hold)
+            self._full_pass_due = min(self._full_pass_due, self.clock() + self._hold)
 
     def leave(self, source: Path) -> None:
         """A movie is no longer on its way, whatever came of it."""
@@ -155,7 +156,7 @@ class Intake:
 
     def _full_pass(self, names: set[str]) -> None:
         """Compare what was taken with what lies at the source now; delete the sources of moved movies."""
-        begin, due = time.monotonic(), []
+        begin, due = self.clock(), []
         self.held &= names
         for row in self._live.store.taken():
             if row["source"] not in names or row["source"] in self.busy:
@@ -172,7 +173,7 @@ class Intake:
         for row, movie in due[:DELETIONS]:
             self._release(row, movie)
         wait = 0.0 if len(due) > DELETIONS else self._hold if self.held else FULL_PASS
-        self._full_pass_due = time.monotonic() + max(wait, 10 * (time.monotonic() - begin))
+        self._full_pass_due = self.clock() + max(wait, 10 * (self.clock() - begin))
 
     def _release(self, row: Mapping[str, Any], movie: Found) -> None:
         try:
