@@ -22,6 +22,8 @@ _NYQUIST_SHARE = 0.47
 _LEAST_GAIN, _LEAST_PHASE_GAIN = 45.0, 15.0
 # A start this far below the best is not worth a refinement; an optimum this unlikely not a second look.
 _WORTH, _LIKELY = 0.25, 1e-3
+# Below this multiple of the least evidence rivals of a fit are looked for.
+_WEAK, _RIVALS = 3.0, 10
 _DENSE = 0.4
 # Parameters (Å) closer than this are the same optimum.
 _SAME = 30.0
@@ -29,6 +31,8 @@ _SAME = 30.0
 _NEIGHBOURS = 2.0
 # Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
 _FORETOLD = 10.0
+# Within so many deviations lie 0.9 of a normal distribution.
+_DEVIATIONS_OF_90 = 1.645
 
 
 class CtfFailed(ValueError):
@@ -144,7 +148,9 @@ def _fit(
     spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
     model = search.model(spectrum, spectrum.power)
     optima = _optima(model, search, _starts(search, model))
-    _check_evidence(search, model, optima)
+    if _evidence(search, model, optima) < _WEAK:
+        rivals = _rivals(search, model, optima[0].parameters)
+        optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
     resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), optima[0].parameters)[1]
     room = min(average.shape) * pixel_size > 1.4 * _span(spectrum)
     if room and _crowded(search, optima[0], resolution, spectrum):
@@ -198,7 +204,7 @@ def _astigmatisms(search: _Search) -> FloatArray:
     """Steps of the parameters to astigmatisms around none, by which fringes at 6 Å move by a quarter."""
     if not search.free[1]:
         return np.empty((0, 4))
-    radius = 0.5 * math.pi / (2 * math.pi * wavelength(search.optics.voltage) / _TYPICAL_REACH**2)
+    radius = _quarter_fringe(search)
     turn = np.exp(0.25j * math.pi * np.arange(8))
     around = (np.arange(1, _RADII + 1)[:, None] * radius * turn).ravel()
     none = np.zeros(len(around))
@@ -239,8 +245,8 @@ def _inside(search: _Search, parameters: FloatArray) -> bool:
     return bool(search.defoci[0] - step <= parameters[0] <= search.defoci[-1] + step)
 
 
-def _check_evidence(search: _Search, model: FringeModel, optima: list[_Optimum]) -> None:
-    """Refuse a fit that noise could have given."""
+def _evidence(search: _Search, model: FringeModel, optima: list[_Optimum]) -> float:
+    """How far the best fit lies above what noise could give, as a multiple; refused below that."""
     smooth = model.solve(np.zeros(model.grid.shape))[2]
     gain = (smooth - optima[0].cost) / model.variance()
     least = _LEAST_GAIN + (_LEAST_PHASE_GAIN if search.free[3] else 0.0)
@@ -250,13 +256,32 @@ def _check_evidence(search: _Search, model: FringeModel, optima: list[_Optimum])
             f"(evidence {gain:.1f}, expected {least:.0f} or more): "
             "look at the image, the pixel size and the defocus range"
         )
+    return gain / least
+
+
+def _rivals(search: _Search, model: FringeModel, best: FloatArray) -> list[FloatArray]:
+    """The likeliest places around ``best``, half a fringe at 6 Å away at most: weak rings fit many."""
+    middle = best * np.array([1.0, 0.0, 0.0, 1.0])
+    turns = np.vstack([np.zeros((1, 4)), _astigmatisms(search)])
+    steps = (
+        _quarter_fringe(search) * np.linspace(-2.0, 2.0, 7)[:, None, None] * np.array([1.0, 0.0, 0.0, 0.0])
+    )
+    trials = middle + (turns + steps).reshape(-1, 4)
+    costs = [model.cost(trial)[2] for trial in trials]
+    return [trials[n] for n in np.argsort(costs)[:_RIVALS]]
+
+
+def _quarter_fringe(search: _Search) -> float:
+    """Change of defocus that moves the fringes at 6 Å by a quarter."""
+    return 0.25 * _TYPICAL_REACH**2 / wavelength(search.optics.voltage)
 
 
 def _ambiguity(optima: list[_Optimum]) -> float:
-    """Root mean square distance in defocus from the best optimum to all, by what each is worth."""
-    weight = np.array([found.weight for found in optima])
-    apart = np.array([found.parameters[0] - optima[0].parameters[0] for found in optima])
-    return float(np.sqrt(weight @ apart**2 / weight.sum()))
+    """Doubt about the defocus that rivals of the best optimum leave: what holds 0.9, as a deviation."""
+    apart = np.array([abs(found.parameters[0] - optima[0].parameters[0]) for found in optima])
+    order = np.argsort(apart)
+    within = np.cumsum(np.array([found.weight for found in optima])[order])
+    return float(apart[order][np.searchsorted(within, 0.9 * within[-1])]) / _DEVIATIONS_OF_90
 
 
 def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: FloatArray) -> float:
