@@ -14,7 +14,7 @@ from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 
 # Stretch that motion correction leaves in a sum of frames, as a share of the defocus it feigns.
-_STRETCH = 7e-4
+_STRETCH = 5e-4
 
 
 def fit_ctf(
