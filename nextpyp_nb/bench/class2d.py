@@ -1,7 +1,7 @@
 """2D classification of particle stacks with known views, beside relion_refine on request.
 
 Without a stack of the user, particles of the own simulator are made: random views of two proteins, 15 % of
-noise, in-plane turns, shifts of 2 px, defocus of 0.8 to 2.5 µm.
+noise, in-plane turns, shifts of 2 px, defocus of 0.8 to 2.5 µm. Beyond 3,000 they return under other noise.
 """
 
 import json
@@ -28,15 +28,21 @@ from nextpyp_nb.simulate.specimen import project, protein
 BOX, PIXEL, B_FACTOR, JUNK = 96, 2.6, 80.0, 0.15
 SHOWN = (
     "program", "particles", "seed", "ARI", "purity", "species", "junk_recall", "junk_precision",
-    "frc_classes", "frc05_median_A", "in_plane_deg", "shift_px", "cpu_s", "peak_GB",
+    "frc_classes", "frc05_median_A", "in_plane_deg", "shift_px", "cpu_s", "peak_GB", "churn",
+    "last_update_cpu_s",
 )  # fmt: skip
+# So many images are simulated; more are these under other noise.
+DIFFERENT = 3000
 
 
 def bench_class2d(
-    *, sizes: list[int], seeds: list[int], snr: float, classes: int, stack: Path | None, against: str | None,
-    out: Path | None,
+    *, sizes: list[int], seeds: list[int], snr: float, classes: int, stack: Path | None, arrivals: int,
+    against: str | None, iterations: int, out: Path | None,
 ) -> int:  # fmt: skip
-    """Classify the first so many particles of every stack; a table, and JSON to ``out``."""
+    """Classify the first so many particles of every stack, at once and in ``arrivals`` parts.
+
+    ``iterations`` are those of the program ``against`` which ours is measured. A table, and JSON to ``out``.
+    """
     if against:
         need_program("relion_refine", how="apt-get install relion")
     rows: list[dict[str, Any]] = []
@@ -46,8 +52,10 @@ def bench_class2d(
             for size in sizes:
                 star, truth = _first(folder, size, snr, Path(scratch))
                 rows.append(_ours(star, truth, folder, seed, classes, Path(scratch)))
+                if arrivals > 1:
+                    rows.append(_arriving(star, truth, folder, seed, classes, Path(scratch), arrivals))
                 if against:
-                    rows.append(_relion(star, truth, folder, seed, classes, Path(scratch)))
+                    rows.append(_relion(star, truth, folder, seed, classes, Path(scratch), iterations))
     show(rows, SHOWN)
     write_json(out, rows, snr=snr, classes=classes)
     return 0
@@ -60,13 +68,13 @@ def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
     views = [("bgal", *_direction(rng)) for _ in range(12)] + [("apof", *_direction(rng)) for _ in range(2)]
     clean = np.stack([project(protein(p), angles=(r, t, 0), size=BOX, pixel_size=PIXEL) for p, r, t in views])
     write_mrc(folder / "refs.mrcs", clean.astype(np.float32), pixel_size=PIXEL, stack=True)
-    images, truth = np.empty((particles, BOX, BOX), np.float32), []
+    signal, truth = np.zeros((min(particles, DIFFERENT), BOX, BOX), np.float32), []
     ky, kx = frequencies((2 * BOX, 2 * BOX), PIXEL)
     falling = envelope(ky**2 + kx**2, B_FACTOR)
     middle = slice(BOX // 2, BOX // 2 + BOX)
     # One level for the whole stack, from the contrast of the views.
     level = float(clean.std(axis=(1, 2)).mean()) / np.sqrt(snr)
-    for image in images:
+    for image in signal:
         u, angle = rng.uniform(8000, 25000), rng.uniform(-90, 90)
         ctf = Ctf(
             defocus_u=u, defocus_v=u - abs(rng.normal(0, 300)), defocus_angle=angle,
@@ -74,22 +82,24 @@ def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
         )  # fmt: skip
         view = -1 if rng.uniform() < JUNK else int(rng.integers(len(views)))
         psi, (dy, dx) = rng.uniform(-180, 180), rng.normal(0, 2, 2)
-        image[:] = rng.standard_normal(image.shape) * level
         if view >= 0:
             name, rot, tilt = views[view]
             phase = project(
                 protein(name), angles=(rot, tilt, psi), size=2 * BOX, pixel_size=PIXEL, offset=(dy, dx)
             )
             seen = sf.irfft2(sf.rfft2(phase) * contrast_transfer(ky, kx, ctf) * falling, s=phase.shape)
-            image += 2 * seen[middle, middle]
-        image /= level
+            image[:] = 2 * seen[middle, middle] / level
         truth.append(
             {
                 "view": view, "psi": psi, "dx": dx, "dy": dy, "defocus_u": ctf.defocus_u,
                 "defocus_v": ctf.defocus_v, "defocus_angle": angle,
             }
         )  # fmt: skip
+    images = rng.standard_normal((particles, BOX, BOX), np.float32)
+    for start in range(0, particles, len(signal)):
+        images[start : start + len(signal)] += signal[: particles - start]
     write_mrc(folder / f"particles_snr{snr:g}.mrcs", images, pixel_size=PIXEL, stack=True)
+    truth = (truth * -(-particles // len(truth)))[:particles]
     species = [{"species": name} for name, _, _ in views]
     (folder / "truth.json").write_text(json.dumps({"apix": PIXEL, "views": species, "particles": truth}))
     return folder
@@ -134,24 +144,40 @@ def _ours(
     return {"program": f"nextpyp_nb {__version__}", "seed": seed} | cost | _score(out, "", truth, folder)
 
 
+def _arriving(
+    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path, arrivals: int
+) -> dict[str, Any]:
+    """``churn`` is the most in an update that found no classes anew."""
+    out = scratch / "arriving"
+    job = [sys.executable, "-m", "nextpyp_nb.bench.class2d_job", str(star), str(out)]
+    limits = [f"{name}_NUM_THREADS=1" for name in ("OMP", "OPENBLAS", "MKL")]
+    cost = run_measured(["env", *limits, *job, str(classes), str(seed), str(arrivals)])
+    updates = json.loads((out / "updates.json").read_text())
+    churn = max((u["churn"] for u in updates if not u["annealed"]), default=None)
+    told = {"churn": churn, "last_update_cpu_s": updates[-1]["cpu_s"], "updates": updates}
+    program = f"nextpyp_nb {__version__}, {arrivals} arrivals"
+    return {"program": program, "seed": seed} | cost | told | _score(out, "", truth, folder)
+
+
 def _relion(
-    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path
+    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path, iterations: int
 ) -> dict[str, Any]:
     out = scratch / "relion"
     out.mkdir(exist_ok=True)
     command = [
-        "relion_refine", "--i", str(star), "--o", str(out / "run"), "--iter", "25", "--K", str(classes),
-        "--ctf", "--particle_diameter", "187", "--tau2_fudge", "2", "--flatten_solvent", "--zero_mask",
-        "--psi_step", "12", "--oversampling", "1", "--offset_range", "5", "--offset_step", "2", "--norm",
-        "--scale", "--maxsig", "100", "--dont_combine_weights_via_disc", "--random_seed", str(seed),
+        "relion_refine", "--i", str(star), "--o", str(out / "run"), "--iter", str(iterations),
+        "--K", str(classes), "--ctf", "--particle_diameter", "187", "--tau2_fudge", "2", "--flatten_solvent",
+        "--zero_mask", "--psi_step", "12", "--oversampling", "1", "--offset_range", "5", "--offset_step", "2",
+        "--norm", "--scale", "--maxsig", "100", "--dont_combine_weights_via_disc", "--random_seed", str(seed),
         "--j", str(len(os.sched_getaffinity(0))),
     ]  # fmt: skip
     cost = run_measured(command)
-    return {"program": "RELION", "seed": seed} | cost | _score(out, "run_it025_", truth, folder)
+    program = f"RELION, {iterations} iterations"
+    return {"program": program, "seed": seed} | cost | _score(out, f"run_it{iterations:03d}_", truth, folder)
 
 
 def _score(out: Path, prefix: str, truth: dict[str, Any], folder: Path) -> dict[str, Any]:
-    star = out / ("run_it025_data.star" if prefix else "particles.star")
+    star = out / (f"{prefix}data.star" if prefix else "particles.star")
     table: Any = read_star(star)["particles"]
     averages, pixel_size = read_mrc(out / f"{prefix}classes.mrcs", stack=True)
     return score_classes(

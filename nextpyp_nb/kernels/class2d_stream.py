@@ -9,10 +9,10 @@
 
 Particles stay where they are: ``read(ids)`` gives their images and CTFs when a block of them is due, and a
 bounded number is kept. Sums over classes live on: a particle seen again has its old share taken out before
-the new one goes in, so each counts once, and an update costs the new particles plus ``REPLAY`` old ones,
-however long the session. While data are scarce the classes are found anew (annealed) each time they doubled.
-The state holds the names of all batches and depends on nothing but the record of calls and the seed.
-If ``read`` raises in the middle, drop the engine and go on from the state saved last.
+the new one goes in, so each counts once, and an update costs five looks at each new particle or ``REPLAY``
+looks, however long the session. While data are scarce the classes are found anew (annealed) each time they
+doubled. The state holds the names of all batches and depends on nothing but the record of calls and the
+seed. If ``read`` raises in the middle, drop the engine and go on from the state saved last.
 """
 
 from collections.abc import Mapping
@@ -92,31 +92,40 @@ class Classification:
 
     def remove(self, ids: Any) -> int:
         """Take particles out as if they had never counted (they are read once more); gives how many."""
-        gone = np.flatnonzero(np.isin(self.table.rows["id"], np.asarray(ids, np.int64)))
         rows = self.table.rows
-        for block in np.unique(rows["block"][gone]):
+        gone = np.isin(rows["id"], np.asarray(ids, np.int64))
+        read, sign = gone, -1.0
+        if 2 * gone.sum() > len(rows):
+            # Those who stay are fewer: they are summed anew.
+            read, sign = ~gone, 1.0
+            self.sums = HalfSums.empty(len(self.references), self.grid, self.xp)
+        for block in np.unique(rows["block"][read]):
             at = self.table.members(block)
-            part = np.flatnonzero(np.isin(at, gone) & rows["counted"][at])
+            part = np.flatnonzero(read[at] & rows["counted"][at])
             if len(part):
-                self._sum(self._particles(block, at), at[part], part, -1.0)
+                self._sum(self._particles(block, at), at[part], part, sign)
+        for block in np.unique(rows["block"][gone]):
             self.blocks.forget(int(block))
-        self.table.drop(gone)
-        return len(gone)
+        self.table.drop(np.flatnonzero(gone))
+        return int(gone.sum())
 
-    def update(self, progress: Progress | None = None, *, replay: int = REPLAY) -> Class2dUpdate:
-        """Search the new particles, look again at ``replay`` older ones (or as many as are new)."""
+    def update(self, progress: Progress | None = None, *, replay: int | None = None) -> Class2dUpdate:
+        """Search the new particles and look again at ``replay`` that were seen before.
+
+        When not said: often enough to settle the new ones, and ``REPLAY`` at least.
+        """
         self.updates += 1
         rng = np.random.default_rng([self.setup.seed, self.updates])
         rows = self.table.rows
         new = int((rows["block"] == NO_CLASS).sum())
         self.table.cut_blocks(BLOCK)
         self._learn_noise()
+        budget = max(REPLAY, (SETTLED - 1) * new) if replay is None else replay
         before, known = rows["number"].copy(), rows["visits"] > 0
         annealed = self._anneal_due()
-        tell = Counted(progress, len(rows) if annealed else new, max(replay, new))
+        tell = Counted(progress, len(rows) if annealed else new, budget)
         if annealed:
             self._anneal(rng, tell)
-        budget = max(replay, new)
         while len(self.references) and (due := self.table.due(self.updates, self._share(), budget)):
             level, blocks = due
             count = self._sweep(level, blocks, rng, tell)

@@ -18,10 +18,13 @@ READS: dict[str, tuple[str, ...]] = {
     "motion": ("raw_data.binning", "raw_data.invert", "raw_data.no_frames", "gain", "microscope", "motion"),
     "ctf": ("ctf",),
     "picking": ("picking",),
-    "classify": ("class2d",),
-}
-# When a round starts and which classes are wanted of it is not what it computes.
-NOT_COMPUTED = ("class2d.enable", "class2d.first", "class2d.increment", "class2d.accept")
+    # Particles that are cut out or fitted otherwise take the place of those before, in the same classes.
+    "classify": (
+        "class2d.classes", "class2d.box", "class2d.binning", "class2d.radius", "class2d.max_resolution",
+        "class2d.min_resolution", "class2d.seed", "raw_data.binning", "microscope.pixel_size",
+        "picking.radius",
+    ),
+}  # fmt: skip
 # In force as soon as it is saved.
 AT_ONCE = ("class2d.accept",)
 WORDS = {"motion": "motion", "ctf": "CTF", "picking": "picks", "classify": "2D classes"}
@@ -33,7 +36,7 @@ def reads(settings: Settings, stage: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in settings.flat().items()
-        if (name in wanted or name.partition(".")[0] in wanted) and name not in NOT_COMPUTED
+        if name in wanted or name.partition(".")[0] in wanted
     }
 
 
@@ -71,7 +74,7 @@ def candidates_key(settings: Settings, upstream: str) -> str:
 
 def classify_key(settings: Settings, code_versions: Mapping[str, int] = CODE_VERSIONS) -> str:
     """The key of a round: a round goes on from the one before only under the same key."""
-    return _digest([_own(settings, stage, code_versions) for stage in (*STAGES, "classify")])
+    return _own(settings, "classify", code_versions)
 
 
 def first_changed(old: Mapping[str, str | None], new: Mapping[str, str]) -> str | None:

@@ -76,9 +76,8 @@ class Boxes:
         for name in gone:
             del self.stamps[self.serials.pop(name)]
 
-    def enter(self, engine: Classification, names: list[str], report: Report) -> int:
-        """Add the particles of those ``names`` that are not there, a batch each; gives how many."""
-        before = len(self.ids)
+    def enter(self, engine: Classification, names: list[str], report: Report) -> None:
+        """Add the particles of those ``names`` that are not there, a batch each."""
         for index, name in enumerate(names):
             if index % 20 == 0:
                 report({"stage": "boxing particles", "done": index, "total": len(names)})
@@ -97,7 +96,6 @@ class Boxes:
                 np.append(self.ids, ids),
                 np.concatenate([self.centres, boxed["centres"]]),
             )
-        return len(self.ids) - before
 
     def read(self, ids: Any) -> tuple[Any, list[Ctf]]:
         """Images (n, b, b) and CTFs of ``ids``."""

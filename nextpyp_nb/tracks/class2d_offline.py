@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nextpyp_nb.formats.class2d_star import (
     write_classes_star,
 )
 from nextpyp_nb.formats.mrc import write_mrc
+from nextpyp_nb.kernels.class2d_setup import Class2dUpdate
 from nextpyp_nb.kernels.class2d_setup import Progress as Tell
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.fourier import fast_even, fourier_resize
@@ -51,9 +53,12 @@ def _in_own_process(options: argparse.Namespace) -> int:
 
 def classify_star(
     star: Path, out: Path, *, classes: int, diameter: float | None = None, seed: int = 0,
-    progress: Tell | None = None,
+    progress: Tell | None = None, arrivals: int = 1, updated: Callable[[Class2dUpdate], None] | None = None,
 ) -> str:  # fmt: skip
-    """Classify the particles of ``star`` into folder ``out``; one sentence of what came out."""
+    """Classify the particles of ``star`` into folder ``out``; one sentence of what came out.
+
+    They may come in so many ``arrivals``, as in a session; ``updated`` hears of each.
+    """
     particles = read_particle_star(star)
     extent = particles.box * particles.pixel_size
     diameter = 0.75 * extent if diameter is None else diameter
@@ -68,9 +73,12 @@ def classify_star(
         _reader(particles, box, diameter), box=box, pixel_size=pixel_size, diameter=diameter, classes=classes,
         seed=seed, max_resolution=max(LIMIT, 2 * pixel_size), per_class=LEAST,
     )  # fmt: skip
-    engine.add(star.name, np.arange(len(particles)), particles.groups)
     with scipy.fft.set_workers(min(MOST_THREADS, len(os.sched_getaffinity(0)))):
-        engine.update(progress, replay=4 * len(particles))
+        for part in np.array_split(np.arange(len(particles)), arrivals):
+            engine.add(f"{star.name} from {part[0]}", part, particles.groups[part])
+            step = engine.update(progress)
+            if updated:
+                updated(step)
     found = engine.result()
     write_mrc(out / "classes.mrcs", found.averages, pixel_size=pixel_size, stack=True)
     write_classes_star(out / "classes.star", "classes.mrcs", found.classes, pixel_size=pixel_size, box=box)

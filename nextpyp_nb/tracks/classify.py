@@ -58,13 +58,14 @@ class ClassifyTrack(Track):
         return f"a round over {self._pending.particles:,} particles begins"
 
     def final_round_due(self) -> bool:
-        """Whether particles came since the last round, enough for one over whatever is there."""
+        """Whether particles came or left since the last round, and enough for one are there."""
         chosen = self.live.settings.class2d
         if not chosen.enable or self.live.settings.picking.radius is None:
             return False
         if not self._counted(classify_key(self.live.settings)):
             return False
-        enough = self._pending.new > 0 and self._pending.particles >= FEWEST
+        changed = self._pending.new > 0 or self._pending.leaving > 0
+        enough = changed and self._pending.particles >= FEWEST
         return self._round is None and enough and self.live.store.failed_rounds() < FAILURES
 
     def _counted(self, key: str) -> bool:

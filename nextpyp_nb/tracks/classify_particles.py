@@ -14,7 +14,7 @@ from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.pictures import encode_png, write_jpeg
 from nextpyp_nb.kernels.class2d_setup import Class2dResult
-from nextpyp_nb.kernels.class2d_stream import REPLAY, Classification
+from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.display import montage
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.session.places import place
@@ -25,8 +25,6 @@ from nextpyp_nb.tracks.process_movie import Report
 SHEET_COLUMNS = 10
 # Of past rounds so many pictures stay, each of the largest classes.
 PICTURES, PICTURE_CLASSES, PICTURE_SIDE = 200, 60, 64
-# So often a new particle is looked at again in its first round, which settles it.
-AGAIN = 4
 
 
 def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -43,13 +41,13 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
         engine, boxes = _begin(folder, names, stored, cut, settings, payload.get("device"))
         if not len(engine.table):
             engine.next_identity = int(payload["first_identity"])
-        new = boxes.enter(engine, names, report)
+        boxes.enter(engine, names, report)
         if len(boxes.ids) < engine.setup.per_class:
             raise ValueError(
                 f"{len(boxes.ids)} particles could be cut out of micrographs with picks and a CTF fit;"
                 f" {engine.setup.per_class} or more are needed"
             )
-        step = engine.update(_progress(report), replay=max(REPLAY, AGAIN * new))
+        step = engine.update(_progress(report))
     result = engine.result()
     _write_round(folder, number, result, engine.to_arrays() | boxes.to_arrays(), boxes.origin(names), cut)
     _prune(folder, number, payload["last"])

@@ -1,19 +1,32 @@
 """Rounds of 2D classification: each batch counts once, what left is gone, and same rounds give same bits."""
 
+import asyncio
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.session import create_session
+from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.places import Places, place
+from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.classify_particles import classify_particles
+from nextpyp_nb.tracks.runner import run_session
 
 PIXEL, RADIUS, EACH = 4.0, 60.0, 49
-NAMES = ["a", "b", "c", "d"]
+NAMES, MORE = ["a", "b", "c", "d"], ["e", "f"]
+SETTINGS = {
+    "microscope.pixel_size": PIXEL, "microscope.voltage": 300, "picking.radius": RADIUS, "class2d.classes": 4
+}  # fmt: skip
 
 
 def micrograph(folder, name, seed, picked=EACH):
@@ -59,9 +72,7 @@ def folder(micrographs, tmp_path):
 
 
 def run_round(folder, number, names, previous=None):
-    settings = Settings.from_flat(
-        {"microscope.pixel_size": PIXEL, "picking.radius": RADIUS, "class2d.classes": 4}
-    )
+    settings = Settings.from_flat(SETTINGS)
     payload = {
         "folder": str(folder), "number": number, "names": names, "previous": previous, "last": previous,
         "first_identity": 0, "settings": settings.model_dump(), "threads": 1, "device": None,
@@ -156,3 +167,96 @@ def test_no_particles_is_said(folder):
     pick(folder, "a", np.zeros((0, 2), np.float32))
     with pytest.raises(ValueError, match="0 particles could be cut out"):
         run_round(folder, 1, ["a"])
+
+
+@pytest.fixture
+def session(micrographs, tmp_path):
+    """A stopped session whose six micrographs are pre-processed."""
+    where = {"raw_data.location": str(tmp_path / "*.tiff"), "class2d.first": 200}
+    settings = Settings.from_flat(SETTINGS | where)
+    made = create_session("s", settings=settings, root=tmp_path / "sessions")
+    shutil.copytree(micrographs, made.folder, dirs_exist_ok=True)
+    with Store(made.folder / "session.db") as store, acquire(store):
+        for name in (*NAMES, *MORE):
+            ids = store.add_movies([{"name": name, "source": f"/camera/{name}"}])
+            store.movie_done(ids[0], path=f"raw/{name}.tiff", size=1, hash=name)
+        for name in MORE:
+            for kind in ("average", "picks", "ctf"):
+                shutil.copy(place(micrographs, kind, "a"), place(made.folder, kind, name))
+        for task in store.claim_tasks(9, "w", 1, settings):
+            record = {"defocus_u": 15300.0, "defocus_v": 14900.0, "fit_resolution": 6.0, "particles": EACH}
+            store.commit_micrograph(task, record)
+    return made
+
+
+def run(session):
+    asyncio.run(run_session(session.folder, until_idle=True, signals=False))
+
+
+def test_marks_outlive_an_exclusion_that_begins_a_round_by_itself(session):
+    run(session)
+    assert session.rounds["particles"].tolist() == [6 * EACH]
+    first = session.classes.set_index("identity")
+    chosen = int(first["count"].idxmax())
+    assert session.accept_classes([chosen]).wait().ok
+    assert session.status().tracks["classify"].counts["accepted"] == first["count"][chosen]
+    assert session.exclude("b").wait().ok
+    assert session.status().tracks["classify"].counts["leaving"] == EACH
+    run(session)
+    assert session.rounds["particles"].tolist() == [6 * EACH, 5 * EACH]
+    second = session.classes.set_index("identity")
+    assert second["accepted"].get(chosen) == 1
+    history = session.class_history()
+    assert history["annealed"].tolist() == [1, 0]
+    assert history["picture"].map(lambda path: path.is_file()).all()
+    table = session.particles()
+    assert (table.loc[table["movie"] == "b", "class_number"] == 0).all()
+    assert (table.loc[table["movie"] != "b", "class_number"] > 0).all()
+
+
+def test_classes_become_templates_that_restart_applies(session, monkeypatch):
+    monkeypatch.setattr("nextpyp_nb.session.session.launch_runner", lambda folder: None)
+    run(session)
+    table = session.classes
+    chosen = table[table["count"] > 0].iloc[-1]
+    asked, wrong = (
+        session.use_classes_as_templates([chosen["identity"]]),
+        session.use_classes_as_templates([99]),
+    )
+    run(session)
+    assert asked.wait().ok
+    assert "expected some that have particles" in wrong.wait().message
+    picking = session.settings.picking
+    assert picking.method == "template"
+    templates, pixel_size = read_mrc(picking.templates, stack=True)
+    averages, own = read_mrc(session.file("classes", 1))
+    np.testing.assert_array_equal(templates, averages[[int(chosen["number"]) - 1]])
+    assert pixel_size == pytest.approx(own)
+    assert session.clear("classify").wait().ok
+    assert Path(picking.templates).is_file()
+    assert session.classes.empty
+
+
+@pytest.mark.timeout(300)
+def test_a_session_killed_in_its_round_counts_each_batch_once(session):
+    program = (
+        sys.executable,
+        "-m",
+        "nextpyp_nb",
+        "run",
+        "s",
+        "--root",
+        session.folder.parent,
+        "--until-idle",
+    )
+    for _ in range(2):
+        process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 120
+        while "finding" not in session.status().tracks["classify"].message and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run(session)
+    assert session.rounds["state"].tolist() == ["failed", "failed", "done"]
+    done = {"particles": 6 * EACH, "classes": session.classes.to_dict("records")}
+    counted_once(session.folder, 3, done, read_arrays(session.file("assignments", 3)))
