@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nextpyp_nb.kernels.polar import PolarGrid
 from nextpyp_nb.records import ClassAverage, FloatArray
 
 Progress = Callable[[int, int, str], None]
@@ -23,6 +24,26 @@ class Class2dSetup:
     min_resolution: float = 100.0
     max_resolution: float = 8.0
     per_class: int = 30
+
+    def __post_init__(self) -> None:
+        if self.box % 2 or self.box < 16 or self.classes < 1 or self.diameter <= 0 or self.per_class < 2:
+            raise ValueError(f"an even box of 16 px or more, a diameter and classes are needed; got {self}")
+
+    @property
+    def grid(self) -> PolarGrid:
+        """Rings up to the highest resolution."""
+        rings = min(self.box // 2 - 1, int(self.box * self.pixel_size / self.max_resolution))
+        return PolarGrid.covering(self.box, rings, 0.4 * self.box)
+
+    @property
+    def radius(self) -> float:
+        """Of the mask, px."""
+        return min(0.5 * self.diameter / self.pixel_size, 0.46 * self.box)
+
+    @property
+    def reach(self) -> float:
+        """Of shifts, px."""
+        return min(max(0.12 * self.diameter, 10.0) / self.pixel_size, 0.2 * self.box)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ seed. If ``read`` raises in the middle, drop the engine and go on from the state
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from nextpyp_nb.kernels.class2d_particles import RingedParticles
 from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
 from nextpyp_nb.kernels.class2d_plan import cooling, ring_weights_of, search_plans
 from nextpyp_nb.kernels.class2d_quality import judge
+from nextpyp_nb.kernels.class2d_saved import put_back, saved_arrays, saved_setup
 from nextpyp_nb.kernels.class2d_search import ReferenceBank
 from nextpyp_nb.kernels.class2d_setup import (
     Class2dResult,
@@ -45,11 +45,9 @@ from nextpyp_nb.kernels.class2d_setup import (
     Progress,
 )
 from nextpyp_nb.kernels.class2d_table import NO_CLASS, SETTLED, ParticleTable
-from nextpyp_nb.kernels.polar import PolarGrid, half_turn, radial_window
+from nextpyp_nb.kernels.polar import half_turn, radial_window
 from nextpyp_nb.records import ClassAverage, FloatArray
 
-SUMS = ("signal", "weight", "power", "count")
-KEPT = ("references", "noise", "identity", "parked", "updates", "annealed_at", "next_identity")
 ANNEALING, CHOICES = 80, 6.0
 BLOCK = 128
 RENEW, PER_CLASS, REPLAY = 1000, 30, 4096
@@ -63,13 +61,12 @@ class Classification:
 
     def __init__(self, read: Read, *, device: int | None = None, **setup: Any) -> None:
         self.setup = Class2dSetup(**setup)
-        s = self.setup
-        if s.box % 2 or s.box < 16 or s.classes < 1 or s.diameter <= 0 or s.per_class < 2:
-            raise ValueError(f"an even box of 16 px or more, a diameter and classes are needed; got {s}")
-        rings = min(s.box // 2 - 1, int(s.box * s.pixel_size / s.max_resolution))
-        self.grid = PolarGrid.covering(s.box, rings, 0.4 * s.box)
-        self.radius = min(0.5 * s.diameter / s.pixel_size, 0.46 * s.box)
-        self.reach = min(max(0.12 * s.diameter, 10.0) / s.pixel_size, 0.2 * s.box)
+        s, self.grid, self.radius, self.reach = (
+            self.setup,
+            self.setup.grid,
+            self.setup.radius,
+            self.setup.reach,
+        )
         window = min(self.radius + 0.5 * self.reach, 0.48 * s.box)
         self.blocks = Blocks(read, grid=self.grid, pixel_size=s.pixel_size, radius=window, device=device)
         self.together = 1 if device is None else TOGETHER_GPU
@@ -80,8 +77,8 @@ class Classification:
         self.ring_weights = self.xp.asarray(ring_weights_of(self.grid, extent, s.min_resolution))
         self.table = ParticleTable()
         self.sums = HalfSums.empty(0, self.grid, self.xp)
-        self.references: Any = self.xp.zeros((0, rings, self.grid.harmonics), self.xp.complex64)
-        self.noise: Any = self.xp.ones(rings, self.xp.float32)
+        self.references: Any = self.xp.zeros((0, self.grid.rings, self.grid.harmonics), self.xp.complex64)
+        self.noise: Any = self.xp.ones(self.grid.rings, self.xp.float32)
         self.group_noise: dict[int, Any] = {}
         self.identity, self.parked = np.zeros(0, np.int64), np.zeros(0, bool)
         self.updates = self.annealed_at = self.next_identity = 0
@@ -325,37 +322,13 @@ class Classification:
 
     def to_arrays(self) -> dict[str, Any]:
         """All that ``from_arrays`` needs, as named arrays for ``numpy.savez``."""
-        noise = [to_numpy(each) for each in self.group_noise.values()]
-        return (
-            {f"setup_{name}": np.asarray(value) for name, value in asdict(self.setup).items()}
-            | {f"sum_{name}": to_numpy(getattr(self.sums, name)) for name in SUMS}
-            | {name: to_numpy(getattr(self, name)) for name in KEPT}
-            | self.table.to_arrays()
-            | {
-                "groups": np.array(list(self.group_noise), np.int64),
-                "group_noise": np.array(noise, np.float32).reshape(-1, self.grid.rings),
-            }
-        )
+        return saved_arrays(self)
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, Any], read: Read, *, device: int | None = None
     ) -> "Classification":
         """The engine as it was saved; ValueError if ``arrays`` are not of one."""
-        wanted = [*(f"sum_{n}" for n in SUMS), *(f"setup_{f.name}" for f in fields(Class2dSetup)), *KEPT]
-        missing = [n for n in [*wanted, "rows", "batches", "groups", "group_noise"] if n not in arrays]
-        if missing:
-            raise ValueError(f"no saved 2D classification: {', '.join(missing)} missing; classify anew")
-        setup = {f.name: np.asarray(arrays[f"setup_{f.name}"]).item() for f in fields(Class2dSetup)}
-        engine = cls(read, device=device, **setup)
-        xp = engine.xp
-        signal, weight, power, count = (np.array(arrays[f"sum_{name}"]) for name in SUMS)
-        engine.sums = HalfSums(xp.asarray(signal), xp.asarray(weight), xp.asarray(power), count)
-        for name in KEPT:
-            value = np.array(arrays[name])
-            on_device = name in ("references", "noise")
-            setattr(engine, name, xp.asarray(value) if on_device else value if value.ndim else value.item())
-        engine.table = ParticleTable(arrays["rows"], arrays["batches"].tolist())
-        groups = np.asarray(arrays["groups"]).tolist()
-        engine.group_noise = dict(zip(groups, xp.asarray(arrays["group_noise"]), strict=True))
+        engine = cls(read, device=device, **saved_setup(arrays))
+        put_back(engine, arrays)
         return engine
