@@ -250,7 +250,16 @@ def test_classes_become_templates_that_restart_applies(session, monkeypatch):
 
 @pytest.mark.timeout(600)
 def test_a_session_killed_in_its_round_counts_each_batch_once(session):
-    program = (sys.executable, "-m", "nextpyp_nb", "run", "s", "--root", session.folder.parent, "--until-idle")
+    program = (
+        sys.executable,
+        "-m",
+        "nextpyp_nb",
+        "run",
+        "s",
+        "--root",
+        session.folder.parent,
+        "--until-idle",
+    )
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while "finding" not in session.status().tracks["classify"].message and process.poll() is None:
         time.sleep(0.05)
