@@ -17,6 +17,7 @@ from rich.text import Text
 from nextpyp_nb import __version__
 from nextpyp_nb.bench.commands import add_benchmarks
 from nextpyp_nb.gain_commands import add_gain_check, add_gain_set
+from nextpyp_nb.metadata_commands import add_metadata
 from nextpyp_nb.session import (
     Receipt,
     copy_session,
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     settings = add("set", parents=[named], help="change settings; restart applies them")
     settings.add_argument("values", nargs="+", metavar="NAME=value")
     settings.set_defaults(command=_set)
+    add_metadata(add("metadata", help="what the microscope noted, as settings"))
     add_gain_check(add("gain-check", parents=[rooted], help="does the gain reference fit the movies?"))
     add_gain_set(add("gain-set", parents=[rooted], help="take a gain orientation in another program's words"))
     copy = add("copy", parents=[named], help="a new session with the same settings")

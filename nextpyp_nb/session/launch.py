@@ -20,3 +20,17 @@ def launch_runner(folder: Path, *, resume: bool = True) -> None:
         )  # fmt: skip
     # A thread waits for it, so that it leaves no zombie behind in this process.
     threading.Thread(target=process.wait, daemon=True).start()
+
+
+def ask_program(*arguments: str, timeout: float = 600.0) -> str:
+    """Run a command of ours in a process of its own; what it prints, or RuntimeError with its sentence.
+
+    What reads files or computes is no work for a page's kernel.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "nextpyp_nb", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+    if done.returncode and not done.stdout:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+    return done.stdout

@@ -1,6 +1,6 @@
 """Settings ↔ widgets: one line a setting, errors beside the field, files chosen by looking."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,15 @@ class Form(Box):
             field.put(flat[key])
             field.mark(changed=False)
         self._quiet, self.problems = False, {}
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Put values into fields, as a user would; what is not in this form is left out."""
+        self._quiet = True
+        for key, value in values.items():
+            if key in self.fields:
+                self.fields[key].put(value)
+        self._quiet = False
+        self._edited()
 
     def edits(self) -> dict[str, Any]:
         """What a user changed, as it stands in the controls."""

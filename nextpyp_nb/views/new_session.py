@@ -10,6 +10,8 @@ from nextpyp_nb.views.form import Form
 from nextpyp_nb.views.late import Box, Combobox, Text
 from nextpyp_nb.views.markup import markup
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, say, text
+from nextpyp_nb.views.settings_tools import FromMicroscope, Profiles
+from nextpyp_nb.views.state import LiveState
 
 FIELDS = (
     "raw_data.location",
@@ -40,6 +42,10 @@ class NewSession(Box):
         self.name_error = text("", "nb-field-error")
         items = {item.key: item for item in Settings.items()}
         self.form = Form([items[key] for key in FIELDS], Settings(), data_roots=site.data_roots)
+        # Nothing is followed here: it only reads beside the page.
+        live = LiveState(lambda: None, lambda: 0, banner=banner)
+        self.noted = FromMicroscope(self.form, live)
+        self.profiles = Profiles(self.form, live, self.begin_with)
         self.create = button("Create session", self.create_session, "nb-primary", "nb-create")
         self.name_line = _line("Name", self.name, self.name_error, "nb-field-name")
         self.group_line = _line("Group", self.group, text(""), "nb-field-group")
@@ -49,10 +55,11 @@ class NewSession(Box):
             text("The movies can come later; other settings are on the Settings page.", "nb-muted"),
         )
         card = column(
-            text("New session", "nb-strong", "nb-card-title"),
+            row(text("New session", "nb-strong", "nb-grow"), self.profiles, classes=("nb-card-title",)),
             self.name_line,
             self.group_line,
             self.form,
+            self.noted,
             foot,
             classes=("nb-card",),
         )
@@ -76,6 +83,13 @@ class NewSession(Box):
             self._say_name(str(error))
         else:
             self._created(session)
+
+    @guarded
+    def begin_with(self, values: dict[str, Any]) -> None:
+        """Take a profile as what is not in this form; what was typed here stays."""
+        typed = self.form.edits()
+        self.form.put(Settings().updated(values))
+        self.form.fill(typed)
 
     def _say_name(self, problem: str) -> None:
         say(self.name_error, problem)

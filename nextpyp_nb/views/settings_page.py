@@ -8,6 +8,7 @@ from nextpyp_nb.views.late import Box, Button, Checkbox
 from nextpyp_nb.views.markup import Markup, joined, markup
 from nextpyp_nb.views.pieces import button, column, flag, guarded, row, say, show, text
 from nextpyp_nb.views.rerun import rerun_sentence
+from nextpyp_nb.views.settings_tools import FromMicroscope, GainCheck, Profiles, Revisions
 from nextpyp_nb.views.state import LiveState, Snapshot
 
 
@@ -27,11 +28,22 @@ class SettingsPage(Box):
         self.difference = text("", "nb-grow", "nb-difference")
         self.save = button("Save", self.save_settings, "nb-primary", "nb-save")
         self.reset = button("Reset", self.reset_form, "nb-reset")
+        self.noted = FromMicroscope(self.form, live)
+        self.gain = GainCheck(session, self.form, live)
+        self.profiles = Profiles(self.form, live, self.form.fill)
+        self.revisions = Revisions(session, self.take_back)
+        self.tools = {"raw_data": self.noted, "microscope": self.noted, "gain": self.gain}
         side = column(*self.tabs.values(), classes=("nb-card", "nb-side-tabs"))
         foot = row(self.difference, self.reset, self.save, classes=("nb-card", "nb-settings-foot"))
         right = column(
-            column(self.advanced, self.form, classes=("nb-card",)), foot, classes=("nb-settings-right",)
-        )
+            column(
+                row(self.advanced, text("", "nb-grow"), self.revisions, self.profiles),
+                self.form, self.noted, self.gain,
+                classes=("nb-card",),
+            ),
+            foot,
+            classes=("nb-settings-right",),
+        )  # fmt: skip
         super().__init__([side, right])
         for name in ("nb-settings",):
             self.add_class(name)
@@ -42,6 +54,7 @@ class SettingsPage(Box):
     def draw(self, snapshot: Snapshot) -> None:
         """Take settings that were saved elsewhere, unless something is being edited here."""
         self._snapshot = snapshot
+        self.revisions.draw(snapshot.revision)
         if snapshot.revision != self.revision and not self.form.edits():
             self.form.put(snapshot.settings)
             self.revision = snapshot.revision
@@ -56,6 +69,8 @@ class SettingsPage(Box):
         for field in self.form.fields.values():
             item = field.item
             show(field, item.section == section and (self.advanced.value or not item.advanced))
+        for tool in (self.noted, self.gain):
+            show(tool, self.tools.get(section) is tool)
 
     @guarded
     def save_settings(self) -> None:
@@ -67,6 +82,11 @@ class SettingsPage(Box):
         return self.live.do(
             lambda: self.session.save_settings(settings), self._saved(settings), doing="Save settings"
         )
+
+    @guarded
+    def take_back(self, revision: int) -> None:
+        """Put the settings of an earlier revision into the form; Save makes them a new one."""
+        self.form.fill(self.session.settings_of(revision).flat())
 
     @guarded
     def reset_form(self) -> None:

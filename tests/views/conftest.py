@@ -158,6 +158,9 @@ class FakeSession:
     def file(self, kind, name):
         return self.folder / f"{kind}-{name}"
 
+    def revisions(self):
+        return []
+
     def save_settings(self, settings):
         self.settings, self.revision = settings, self.revision + 1
         self.touch()
