@@ -1,9 +1,13 @@
 """Whitened matched filter: how much every place of a micrograph looks like a globular particle."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
 from nextpyp_nb.kernels.ctf import ctf_image
@@ -99,36 +103,72 @@ def ball(frequency: Any, diameter: float) -> Any:
     return 3.0 * (xp.sin(x) - x * xp.cos(x)) / x**3 * soft
 
 
-def score_maps(
-    image: Any,
-    noise: tuple[FloatArray, FloatArray],
-    diameters: FloatArray,
-    *,
-    pixel_size: float,
-    ctf: Ctf | None = None,
-) -> Any:
-    """Matched-filter scores in noise standard deviations, float32 (diameters, y, x).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balls:
+    """Balls of several ``diameters`` (Å) as the microscope shows them: ``seen`` (diameters, ky, kx).
 
-    ``image`` (y, x) with particles bright and background zero, px of ``pixel_size`` Å; ``noise`` from
-    `noise_spectrum`. Filter = ball x CTF / noise power, the optimum for a known object (Sigworth 2004).
+    On a grid of ``shape`` px, padded for the largest; ``frequency`` (ky, kx) in 1/Å.
     """
-    xp, fft = array_module(image), fft_module(image)
-    ny, nx = image.shape
+
+    diameters: FloatArray
+    shape: tuple[int, int]
+    frequency: Any
+    seen: Any
+
+
+def balls_of(like: Any, diameters: FloatArray, *, pixel_size: float, ctf: Ctf | None = None) -> Balls:
+    """Balls to look for in images of the shape of ``like`` (y, x), px of ``pixel_size`` Å, under ``ctf``."""
+    xp = array_module(like)
     largest = float(max(diameters))
     margin = math.ceil(largest / pixel_size)
-    shape = (fft.next_fast_len(ny + margin, True), fft.next_fast_len(nx + margin, True))
-    frequency = xp.asarray(radial_frequency(shape, pixel_size))
-    power = xp.interp(frequency, *(xp.asarray(n, np.float32) for n in noise)).astype(np.float32)
+    ny, nx = (scipy.fft.next_fast_len(n + margin, True) for n in like.shape)
+    frequency = xp.asarray(radial_frequency((ny, nx), pixel_size), np.float32)
     # Below one cycle in a few diameters lies the background, not the particle.
     weight = 1.0 - xp.exp(-((1.25 * largest * frequency) ** 2))
     if ctf is not None:
-        weight = weight * ctf_image(ctf, shape=shape, pixel_size=pixel_size, xp=xp)
-    transform = fft.rfft2(image, s=shape) / power
-    twice = xp.full(shape[1] // 2 + 1, 2.0, np.float32)
+        weight = weight * ctf_image(ctf, shape=(ny, nx), pixel_size=pixel_size, xp=xp)
+    seen = xp.stack([weight * ball(frequency, float(d)) for d in diameters]).astype(np.float32)
+    return Balls(diameters=np.asarray(diameters), shape=(ny, nx), frequency=frequency, seen=seen)
+
+
+def score_maps(
+    images: Sequence[Any], noise: tuple[FloatArray, FloatArray], balls: Balls
+) -> tuple[list[Any], FloatArray]:
+    """Matched-filter scores in noise standard deviations, float32 (diameters, y, x) of each image.
+
+    ``images`` (y, x) of one shape with particles bright and background zero; ``noise`` from `noise_spectrum`.
+    Filter = ball x CTF / noise power, the optimum for a known object (Sigworth 2004). The second result is
+    the score (diameters,) of one ball as it is.
+    """
+    xp, fft = array_module(images[0]), fft_module(images[0])
+    ny, nx = images[0].shape
+    power = xp.interp(balls.frequency, *(xp.asarray(n, np.float32) for n in noise)).astype(np.float32)
+    transforms = [fft.rfft2(image, s=balls.shape) / power for image in images]
+    twice = xp.full(balls.shape[1] // 2 + 1, 2.0, np.float32)
     twice[0] = 1.0
-    maps = xp.empty((len(diameters), ny, nx), np.float32)
-    for i, diameter in enumerate(diameters):
-        template = weight * ball(frequency, float(diameter))
-        variance = float((twice * template**2 / power).sum()) / (shape[0] * shape[1])
-        maps[i] = fft.irfft2(transform * template, s=shape)[:ny, :nx] / math.sqrt(variance)
-    return maps
+    maps = [xp.empty((len(balls.seen), ny, nx), np.float32) for _ in images]
+    strength = np.empty(len(balls.seen))
+    for i, seen in enumerate(balls.seen):
+        strength[i] = math.sqrt(float((twice * seen**2 / power).sum()) / (balls.shape[0] * balls.shape[1]))
+        for scores, transform in zip(maps, transforms, strict=True):
+            scores[i] = fft.irfft2(transform * seen, s=balls.shape)[:ny, :nx] / strength[i]
+    return maps, strength
+
+
+def balls_image(
+    like: Any, balls: Balls, centres: FloatArray, sizes: NDArray[np.intp], amplitudes: FloatArray
+) -> Any:
+    """Image (y, x) of the shape of ``like``: balls at the ``centres`` (n, 2) px, times ``amplitudes`` (n,).
+
+    ``sizes`` (n,) are their places in the family.
+    """
+    xp, fft = array_module(like), fft_module(like)
+    ny, nx = like.shape
+    total: Any = 0.0
+    for size in np.unique(sizes):
+        some = sizes == size
+        y, x = np.clip(np.rint(centres[some]).astype(np.intp), 0, (ny - 1, nx - 1)).T
+        points = np.zeros(balls.shape, np.float32)
+        np.add.at(points, (y, x), amplitudes[some])
+        total = total + fft.rfft2(xp.asarray(points)) * balls.seen[size]
+    return fft.irfft2(total, s=balls.shape)[:ny, :nx]

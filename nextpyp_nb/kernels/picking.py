@@ -6,10 +6,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from scipy.stats import norm
 
 from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
 from nextpyp_nb.kernels.junk import junk_mask
 from nextpyp_nb.kernels.matched_filter import (
+    balls_image,
+    balls_of,
     block_mean,
     clip_outliers,
     gaussian_average,
@@ -24,8 +27,16 @@ _FAMILY = (0.75, 0.87, 1.0, 1.15, 1.3)
 _FINENESS = 10.0
 # Decoys stay this many radii away from better finds.
 _RIVALRY = 2.5
+_RIVALRY_AT_REST = 1.0
+# Two finds stand so far apart, in their diameters: proteins seldom overlap more in projection.
+_APART = 0.6
 _FALSE_SHARE = 0.2
-_NOISE, _BEYOND_DOUBT = 2.7, 5.0
+_NOISE, _BY_CHANCE = 2.4, 0.02
+# Independent places of a map in an area of the radius squared, all sizes together.
+_PLACES = 5.0
+_ONE_SIZE = np.ones(1)
+# How often the noise is estimated anew once finds are taken off.
+_PASSES = 3
 
 
 def pick_particles(
@@ -80,12 +91,25 @@ def find_candidates(
     factor = max(1, int(radius / _FINENESS / pixel_size))
     coarse_pixel = pixel_size * factor
     flat, clean = flat_darkness(average, factor, coarse_pixel, radius, ignore_contamination)
-    noise = noise_spectrum(flat, clean, pixel_size=coarse_pixel, diameter=2.0 * radius)
-    maps = score_maps(flat, noise, 2.0 * radius * np.asarray(_FAMILY), pixel_size=coarse_pixel, ctf=ctf)
-    return scored_places(
-        maps.max(axis=0), (-maps).max(axis=0), clean, factor=factor, pixel_size=pixel_size, radius=radius,
-        distance=distance,
-    )  # fmt: skip
+    balls = balls_of(flat, 2.0 * radius * np.asarray(_FAMILY), pixel_size=coarse_pixel, ctf=ctf)
+    images, before = [flat], 0
+    for _ in range(_PASSES):
+        # Where particles leave no empty place, noise is what remains when they are taken off.
+        noise = noise_spectrum(images[-1], clean, pixel_size=coarse_pixel, diameter=2.0 * radius)
+        maps, strength = score_maps(images, noise, balls)
+        centres, scores, sizes, threshold = found_places(
+            maps[0].max(axis=0), (-maps[-1]).max(axis=0), clean, coarse_pixel=coarse_pixel, radius=radius,
+            distance=distance, size=to_numpy(maps[0].argmax(axis=0)), family=balls.diameters,
+            rivalry=_RIVALRY if len(images) == 1 else _RIVALRY_AT_REST,
+        )  # fmt: skip
+        sure = scores > threshold
+        if sure.sum() <= 1.05 * before:
+            break
+        before = int(sure.sum())
+        amplitudes = scores[sure] / strength[sizes[sure]]
+        found = balls_image(flat, balls, centres[sure], sizes[sure], amplitudes) * clean
+        images = [flat, flat - found * ((flat * found).sum() / (found**2).sum())]
+    return _as_picks(centres, scores, threshold, clean, factor, pixel_size, radius)
 
 
 def flat_darkness(
@@ -121,20 +145,64 @@ def scored_places(
     Maps are binned by ``factor``; lengths in Å. Scores count by ``trials``: more than 1 where more shapes
     than the family of sizes had a try.
     """
-    coarse_pixel = pixel_size * factor
-    apart = (1.4 * radius if distance is None else distance) / coarse_pixel
-    centres, scores = _thin(*_maxima(score, clean), apart)
-    decoys, decoy_scores = _thin(*_maxima(inverted, clean), apart)
-    rivalry = _RIVALRY * radius / coarse_pixel
+    centres, scores, _, threshold = found_places(
+        score / trials, inverted / trials, clean, coarse_pixel=pixel_size * factor, radius=radius,
+        distance=1.4 * radius if distance is None else distance,
+    )  # fmt: skip
+    return _as_picks(centres, trials * scores, trials * threshold, clean, factor, pixel_size, radius)
+
+
+def found_places(
+    score: Any,
+    inverted: Any,
+    clean: Any,
+    *,
+    coarse_pixel: float,
+    radius: float,
+    distance: float | None,
+    size: NDArray[np.intp] | None = None,
+    family: FloatArray = _ONE_SIZE,
+    rivalry: float = _RIVALRY,
+) -> tuple[FloatArray, FloatArray, NDArray[np.intp], float]:
+    """Maxima of ``score`` (y, x), best first: centres (n, 2) px, scores, sizes, and the threshold.
+
+    ``size`` (y, x) says which of ``family`` (diameters, Å) fits a place best; two finds stand at least
+    ``distance`` (Å) apart, or by default `_APART` of the mean of their diameters. ``inverted`` is the score
+    of the contrast-inverted image; within ``rivalry`` radii of finds its maxima count where they are better.
+    """
+    centres, scores = _maxima(score, clean)
+    decoys, decoy_scores = _maxima(inverted, clean)
+    sizes = np.zeros(len(centres), np.intp)
+    if size is not None:
+        limit = np.array(size.shape) - 1
+        sizes = size[tuple(np.clip(np.rint(centres).astype(np.intp), 0, limit).T)]
+    reach = 0.5 * (_APART * family[sizes] if distance is None else np.full(len(sizes), distance))
+    kept = _winners(centres, reach / coarse_pixel)
+    centres, scores, sizes = centres[kept], scores[kept], sizes[kept]
+    alone = _winners(decoys, np.full(len(decoys), 0.7 * radius / coarse_pixel))
+    decoys, decoy_scores = decoys[alone], decoy_scores[alone]
+    places = _PLACES * float(clean.sum()) * (coarse_pixel / radius) ** 2
+    threshold = _threshold(
+        centres, scores, decoys, decoy_scores, rivalry * radius / coarse_pixel, max(places, 1.0)
+    )
+    return centres, scores, sizes, threshold
+
+
+def _as_picks(
+    centres: FloatArray,
+    scores: FloatArray,
+    threshold: float,
+    clean: Any,
+    factor: int,
+    pixel_size: float,
+    radius: float,
+) -> Picks:
     return Picks(
         # A coarse pixel's centre lies in the middle of its block.
         centres=((centres + 0.5) * factor - 0.5).astype(np.float32),
-        scores=scores.astype(np.float32),
-        radius=radius,
-        pixel_size=pixel_size,
-        threshold=trials * _threshold(centres, scores / trials, decoys, decoy_scores / trials, rivalry),
+        scores=scores.astype(np.float32), radius=radius, pixel_size=pixel_size, threshold=threshold,
         junk_fraction=1.0 - float(clean.mean()),
-    )
+    )  # fmt: skip
 
 
 def check_picking(average: Any, pixel_size: float, radius: float, method: str) -> None:
@@ -174,39 +242,46 @@ def _maxima(score: Any, clean: Any) -> tuple[FloatArray, FloatArray]:
     return centres[order], scores[order]
 
 
-def _thin(centres: FloatArray, scores: FloatArray, distance: float) -> tuple[FloatArray, FloatArray]:
-    """The best of each neighbourhood: no two of the sorted ``centres`` kept lie within ``distance`` px."""
-    kept = _winners(centres, distance)
-    return centres[kept], scores[kept]
-
-
-def _winners(centres: FloatArray, distance: float) -> NDArray[np.intp]:
+def _winners(centres: FloatArray, reach: FloatArray) -> NDArray[np.intp]:
+    """Which of the ``centres`` (n, 2), best first, stay: the better of two nearer than both ``reach``."""
     alive = np.ones(len(centres), bool)
-    tree = KDTree(centres) if len(centres) else None
-    for i in range(len(centres)):
-        if alive[i] and tree is not None:
-            near = np.asarray(tree.query_ball_point(centres[i], distance))
-            alive[near[near > i]] = False
+    if len(centres) < 2:
+        return np.flatnonzero(alive)
+    pairs = KDTree(centres).query_pairs(2.0 * float(reach.max()), output_type="ndarray")
+    better, worse = pairs.min(axis=1), pairs.max(axis=1)
+    near = np.linalg.norm(centres[better] - centres[worse], axis=1) <= reach[better] + reach[worse]
+    order = np.argsort(better[near], kind="stable")
+    better, worse = better[near][order], worse[near][order]
+    ends = np.searchsorted(better, np.arange(len(centres) + 1))
+    for i in np.unique(better):
+        if alive[i]:
+            alive[worse[ends[i] : ends[i + 1]]] = False
     return np.flatnonzero(alive)
 
 
 def _threshold(
-    centres: FloatArray, scores: FloatArray, decoys: FloatArray, decoy_scores: FloatArray, distance: float
+    centres: FloatArray,
+    scores: FloatArray,
+    decoys: FloatArray,
+    decoy_scores: FloatArray,
+    distance: float,
+    places: float,
 ) -> float:
     """Lowest score at which finds in the contrast-inverted image are no more than a fifth of the finds.
 
     Noise is as often bright as dark, so inverted finds (decoys) count the false ones. A find and a decoy
     nearer than ``distance`` px compete and the better counts: most decoys beside particles are their side
-    lobes, and some remain, so the true share is well below a fifth. What stands `_BEYOND_DOUBT` deviations
-    out passes however few there are; nothing below `_NOISE` does.
+    lobes, and some remain, so the true share is well below a fifth. However few there are, those pass that
+    beat every decoy and the best that noise gives once in fifty fields of so many ``places``; nothing below
+    `_NOISE` does.
     """
     finds = _unrivalled(centres, scores, decoys, decoy_scores, distance)
     false = _unrivalled(decoys, decoy_scores, centres, scores, distance)[::-1]
     above = len(false) - np.searchsorted(false, finds)
     share = (2.0 + above) / np.arange(1, len(finds) + 1)
     passing = finds[(share <= _FALSE_SHARE) & (finds > _NOISE)]
-    lowest = float(passing.min()) - 1e-6 if len(passing) else _BEYOND_DOUBT
-    return min(lowest, _BEYOND_DOUBT)
+    beyond = max(float(norm.isf(_BY_CHANCE / places)), float(decoy_scores.max(initial=0.0)), _NOISE)
+    return min(float(passing.min()) - 1e-6, beyond) if len(passing) else beyond
 
 
 def _unrivalled(

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from nextpyp_nb.kernels.ctf import ctf_image
-from nextpyp_nb.kernels.matched_filter import noise_spectrum, score_maps
+from nextpyp_nb.kernels.matched_filter import balls_image, balls_of, noise_spectrum, score_maps
 from nextpyp_nb.kernels.picking import pick_particles
 from nextpyp_nb.records import Ctf
 
@@ -93,8 +93,20 @@ def test_finds_next_to_nothing_in_noise():
 def test_scores_of_noise_have_deviation_one():
     noise = np.random.default_rng(2).normal(3.0, 7.0, (400, 500)).astype(np.float32) - 3.0
     power = noise_spectrum(noise, np.ones(noise.shape, bool), pixel_size=6.0, diameter=150.0)
-    maps = score_maps(noise, power, np.array([120.0, 150.0, 180.0]), pixel_size=6.0, ctf=CTF)
+    balls = balls_of(noise, np.array([120.0, 150.0, 180.0]), pixel_size=6.0, ctf=CTF)
+    (maps,), _ = score_maps([noise], power, balls)
     np.testing.assert_allclose(maps.std(axis=(1, 2)), 1.0, atol=0.08)
+
+
+def test_a_ball_scores_its_strength_and_leaves_nothing_when_taken_off():
+    empty = np.zeros((200, 260), np.float32)
+    flat_noise = np.array([0.0, 1.0]), np.array([4.0, 4.0])
+    balls = balls_of(empty, np.array([120.0, 150.0]), pixel_size=6.0, ctf=CTF)
+    image = balls_image(empty, balls, np.array([[90, 120.0]]), np.array([1]), np.array([2.5]))
+    (maps,), strength = score_maps([image], flat_noise, balls)
+    assert np.unravel_index(maps[1].argmax(), empty.shape) == (90, 120)
+    assert maps[1].max() == pytest.approx(2.5 * strength[1], rel=1e-3)
+    assert maps[1].max() > maps[0].max()
 
 
 def test_best_first_apart_and_above_the_threshold():
