@@ -18,6 +18,7 @@ from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.operation import OperationPage
 from nextpyp_nb.views.pieces import Banner, button, column, flag, guarded, row, show
 from nextpyp_nb.views.plots import PlotsPage
+from nextpyp_nb.views.python_lines import PythonLines, Spoken
 from nextpyp_nb.views.sessions import SessionsPage
 from nextpyp_nb.views.settings_page import SettingsPage
 from nextpyp_nb.views.state import LiveState, Snapshot, read_snapshot
@@ -44,6 +45,8 @@ class SessionPages(Box):
     """The frame of one session: header, tabs, and the page that is open; only that one is drawn."""
 
     def __init__(self, session: Any, live: LiveState, leave: Callable[[], None]) -> None:
+        self.lines = PythonLines(session.name, session.folder.parent)
+        session = Spoken(session, self.lines.lines.append)
         self.session, self.live, self.banner = session, live, live.banner
         self.header = Header(session, leave)
         self.export = ExportDialog(session, live)
@@ -55,12 +58,13 @@ class SessionPages(Box):
         bar = row(
             *self.tabs.values(),
             space,
+            self.lines.opener,
             button("Export…", self.export.toggle, "nb-link", "nb-export-open"),
             self.export,
             classes=("nb-tabs",),
         )
         self.body = column(classes=("nb-pages",))
-        super().__init__([self.header, bar, live.banner, self.body])
+        super().__init__([self.header, bar, self.lines, live.banner, self.body])
         self.add_class("nb-column")
         live.open_micrograph, live.show_class = self.open_micrograph, self.show_class
         self.choose(self.current)
@@ -114,6 +118,7 @@ class SessionPages(Box):
     def draw(self, snapshot: Snapshot) -> None:
         """Draw the header and the open page."""
         self.header.draw(snapshot)
+        self.lines.draw(snapshot)
         self.pages[self.current].draw(snapshot)
 
 

@@ -393,6 +393,27 @@ def test_every_tab_opens_without_data_and_with(session, live, micrograph, write_
     assert '<b class="nb-fact-particles">50</b>' in pages.header.facts.value
 
 
+def test_commands_are_told_as_lines_that_do_the_same(session, live, micrograph, write_files):
+    write_files("m'1")
+    session.put(micrograph("m'1"))
+    live.refresh()
+    pages = SessionPages(session, live, lambda: None)
+    pages.lines.opener.click()
+    assert "open_session(&#x27;apof&#x27;" in pages.lines.words.value
+    pages.choose("Micrographs")
+    page = pages.pages["Micrographs"]
+    page.exclude.click()
+    page.change.ask({"picking.threshold": 3.5}, "Threshold")
+    page.change.sure.click()
+    first, second = pages.lines.lines
+    commands = []
+    exec(first, {"session": SimpleNamespace(exclude=lambda *args: commands.append(args))})
+    assert commands == [("m'1", True)]
+    session.settings = session.settings.updated({"picking.threshold": None})
+    exec(second, {"session": session})
+    assert session.settings.picking.threshold == 3.5
+
+
 def test_the_export_dialog_says_how_much_and_commands(session, live, micrograph):
     session.put(micrograph("a"), micrograph("b", particles=7), micrograph("c", excluded=True))
     session.filtered = lambda expression: parse_filter(expression) and session.micrographs.head(1)
