@@ -105,6 +105,7 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
 ) -> CtfEstimate:
     """Fit defocus, astigmatism and perhaps phase shift to the unweighted ``average`` (y, x).
 
+    Or to the mean spectrum of images (n, y, x), such as unaligned sums of a few frames each.
     Å, kV, mm and degrees; defocus positive under focus, angle counter-clockwise from x with y up.
     ``astigmatism_tolerance`` is the usual size of U - V: a larger one needs evidence; ``tilt`` and
     ``thickness`` ask for the specimen's. Raises ``CtfFailed`` with the reason. After Rohou & Grigorieff
@@ -152,7 +153,7 @@ def _fit(
         rivals = _rivals(search, model, optima[0].parameters)
         optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
     resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), optima[0].parameters)[1]
-    room = min(average.shape) * pixel_size > 1.4 * _span(spectrum)
+    room = min(average.shape[-2:]) * pixel_size > 1.4 * _span(spectrum)
     if room and _crowded(search, optima[0], resolution, spectrum):
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=2 * tile)
         model = search.model(spectrum, spectrum.power)
@@ -161,7 +162,7 @@ def _fit(
 
 
 def _check(average: Any, pixel_size: float, low: float, high: float, least: float, most: float) -> None:
-    if average.ndim != 2 or min(average.shape) < 64:
+    if average.ndim not in (2, 3) or min(average.shape[-2:]) < 64:
         raise CtfFailed(f"got an image of shape {tuple(average.shape)}, expected (y, x) of at least 64 px")
     if not (low > high > 0 and most > least > 0):
         raise ValueError(

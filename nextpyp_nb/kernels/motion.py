@@ -102,6 +102,22 @@ def correct_motion(  # noqa: PLR0913
     )
 
 
+def group_sums(
+    frames: Any, *, group: int, gain: Any = None, defects: Any = None, hot_pixels: bool = True
+) -> Any:
+    """Sums of ``group`` frames each as they were recorded, gain applied and bad pixels replaced.
+
+    (frame, y, x) counts -> float32 (groups, y, x); frames left over join the last group. ``gain`` and
+    ``defects`` as in `correct_motion`.
+    """
+    bad, _ = _bad_pixels(frames, gain, defects, hot_pixels)
+    xp = array_module(frames)
+    sums = xp.zeros((max(1, len(frames) // group), *frames.shape[1:]), xp.float32)
+    for number, frame in enumerate(_corrected(frames, gain, bad)):
+        sums[min(number // group, len(sums) - 1)] += frame
+    return sums
+
+
 def take_micrograph(
     image: Any,
     *,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def power_spectrum(
 ) -> Spectrum:
     """Average the power of tapered tiles of ``average`` (y, x), unweighted sum or mean of frames.
 
+    Of several images (n, y, x), such as sums of a few frames each, the spectra are averaged.
     ``tile`` is the side of the returned grid; where pixels are finer than ``finest``/2 (Å) larger
     tiles are cut and their spectra cropped. Tiles unlike the rest are left out, and others too where
     ``most_tiles`` says that a sample is enough. Groups are spread over the image, or are its ``fields`` x
@@ -60,14 +62,16 @@ def power_spectrum(
     a small micrograph is thrown away.
     """
     xp, fft = array_module(average), fft_module(average)
-    if average.ndim != 2:
-        raise ValueError(f"got an image of {average.ndim} dimensions, expected (y, x)")
-    side = _tile_side(min(average.shape), tile, 0.5 * finest / pixel_size)
+    if average.ndim not in (2, 3):
+        raise ValueError(f"got an image of {average.ndim} dimensions, expected (y, x) or (n, y, x)")
+    images = average if average.ndim == 3 else average[None]
+    shape = images.shape[1:]
+    side = _tile_side(min(shape), tile, 0.5 * finest / pixel_size)
     size = min(tile, side)
-    corners = _corners(average.shape, side)
+    corners = _corners(shape, side)
     if most_tiles is not None:
         corners = corners[:: max(1, math.ceil(len(corners) / most_tiles))]
-    keep = _typical(average, corners, side)
+    keep = _typical(images.sum(axis=0) if len(images) > 1 else images[0], corners, side)
     line = xp.asarray(_window(side), xp.float32)
     window = line[:, None] * line[None, :]
     scale = 1.0 / float((window**2).sum())
@@ -75,15 +79,15 @@ def power_spectrum(
     kept = [corner for corner, good in zip(corners, keep, strict=True) if good]
     members = _parts(kept, fields) if fields else [kept[n::_GROUPS] for n in range(min(_GROUPS, len(kept)))]
     n_groups = len(members)
-    middle = 0.5 * np.array([length - side for length in average.shape])
+    middle = 0.5 * np.array([length - side for length in shape])
     groups = xp.zeros((n_groups, size, size // 2 + 1), xp.float32)
     for group, tiles in zip(groups, members, strict=True):
-        for _, _, y, x in tiles:
-            cut = average[y : y + side, x : x + side].astype(xp.float32)
+        for image, (_, _, y, x) in product(images, tiles):
+            cut = image[y : y + side, x : x + side].astype(xp.float32)
             cut = cut - (cut * window).sum() / window_sum
             transform = _crop(fft.rfft2(cut * window), size, xp)
             group += transform.real**2 + transform.imag**2
-        group *= scale / len(tiles)
+        group *= scale / (len(tiles) * len(images))
     groups = to_numpy(groups) / max(abs(float(average.mean())), 1e-12)
     shares = np.array([len(tiles) for tiles in members]) / len(kept)
     return Spectrum(

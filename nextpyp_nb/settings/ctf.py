@@ -63,3 +63,7 @@ class CtfEstimation(Section):
         False, "Fit thickness", "From nodes of the rings: only thick specimens show them.",
         alias="ctf_determine_thickness", advanced=True,
     )  # fmt: skip
+    from_frames: bool = setting(
+        False, "From frames", "Average the spectra of unaligned frames; slower, but motion blurs nothing.",
+        advanced=True,
+    )  # fmt: skip

@@ -20,7 +20,10 @@ _STRETCH = 5e-4
 def fit_ctf(
     average: Any, pixel_size: float, places: Places, settings: Settings, n_frames: int
 ) -> dict[str, Any]:
-    """Fit the CTF of an average of ``n_frames``; curves and fit lie in ``places``, numbers are returned."""
+    """Fit the CTF of an average of ``n_frames``; curves and fit lie in ``places``, numbers are returned.
+
+    Or of unaligned sums of some of them (n, y, x), whose spectra are averaged.
+    """
     scope = settings.microscope
     try:
         fitted = estimate_ctf(
@@ -29,7 +32,7 @@ def fit_ctf(
             voltage=scope.voltage,
             cs=scope.cs,
             amplitude_contrast=scope.amplitude_contrast,
-            **settings.ctf.model_dump(),
+            **settings.ctf.model_dump(exclude={"from_frames"}),
         )
     except CtfFailed as failure:
         write_arrays(places("ctf"), reason=np.array(str(failure)))

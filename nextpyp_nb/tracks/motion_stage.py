@@ -22,13 +22,14 @@ from nextpyp_nb.kernels.backend import to_device, to_numpy
 from nextpyp_nb.kernels.display import preview, thumbnail
 from nextpyp_nb.kernels.events import count_events
 from nextpyp_nb.kernels.gain import orient_gain
-from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, take_micrograph
+from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, group_sums, take_micrograph
 from nextpyp_nb.records import MotionModel
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.gain_stage import gain_operation, watch_gain
 
 NOT_OF_MOTION = ("first_frame", "last_frame", "half_precision", "correct_magnification")
+GROUP_DOSE = 4.0  # e⁻/Å² of the sums that show Thon rings without alignment
 EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
 
@@ -126,6 +127,24 @@ def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) 
         magnification=chosen_stretch(settings),
         **known,
         **options,
+    )
+
+
+def frame_groups(path: Path, settings: Settings, payload: dict[str, Any]) -> Any | None:
+    """Unaligned sums of frames of about 4 e⁻/Å² each, (groups, y, x); None of a micrograph without frames."""
+    exposure = _read(path, settings, payload)
+    if _is_micrograph(exposure, settings):
+        return None
+    frames = _unpacked(exposure.frames, settings)
+    dose = float(np.mean(exposure.doses(settings.microscope.dose)))
+    gain, defects = oriented_gain(settings, frames.shape[1:], exposure.fractions is not None)
+    device = payload.get("device")
+    return group_sums(
+        to_device(frames, device),
+        group=max(1, round(GROUP_DOSE / dose)) if dose > 0 else 1,
+        gain=None if gain is None else to_device(gain, device),
+        defects=None if defects is None else to_device(defects, device),
+        hot_pixels=settings.gain.hot_pixels,
     )
 
 

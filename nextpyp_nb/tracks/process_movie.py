@@ -14,7 +14,7 @@ from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import fit_ctf, read_ctf
-from nextpyp_nb.tracks.motion_stage import correct_movie, read_motion
+from nextpyp_nb.tracks.motion_stage import correct_movie, frame_groups, read_motion
 from nextpyp_nb.tracks.picking_stage import find_particles
 
 Report = Callable[[dict[str, Any]], None]
@@ -38,7 +38,12 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         motion, mean_dose = read_motion(places)
         average = to_device(np.asarray(average, np.float32), payload.get("device"))
         if first <= 1:
-            row |= _timed("ctf", report, fit_ctf, average, pixel_size, places, settings, len(motion.shifts))
+            groups = (
+                frame_groups(Path(payload["path"]), settings, payload) if settings.ctf.from_frames else None
+            )
+            seen = (average, pixel_size) if groups is None else (groups, settings.microscope.pixel_size)
+            row |= _timed("ctf", report, fit_ctf, *seen, places, settings, len(motion.shifts))
+            del groups, seen
             ctf = row.pop("ctf")
             row |= micrograph_quality(
                 average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose

@@ -108,6 +108,19 @@ def test_phase_shift_is_found_with_the_defocus():
     assert ctf.defocus == pytest.approx(12000, abs=120)
 
 
+def test_spectra_of_frames_are_not_blurred_by_their_motion():
+    still, none = (micrograph(3, u=15000, v=14600, angle=20, signal=s, b=20.0) for s in (6.0, 0.0))
+    rings = scipy.fft.rfft2((still - none) / 6)
+    x = np.fft.rfftfreq(still.shape[1])
+    shots = (micrograph(20 + n, u=15000, v=14600, angle=20, signal=0.0) for n in range(6))
+    moved = (scipy.fft.irfft2(rings * np.exp(-2j * np.pi * x * 1.5 * n), s=still.shape) for n in range(6))
+    frames = np.stack([a + b for a, b in zip(shots, moved, strict=True)]).astype(np.float32)
+    found, blurred = fit(frames).ctf, fit(frames.sum(axis=0)).ctf
+    assert found.defocus == pytest.approx(14800, abs=60)
+    assert astigmatism_error(found, 15000, 14600, 20) < 150
+    assert found.fit_resolution < blurred.fit_resolution
+
+
 def test_astigmatism_can_be_left_out():
     image = micrograph(5, u=12500, v=11900, angle=30)
     ctf = fit(image, astigmatism=False).ctf

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.formats.arrays import read_arrays
+from nextpyp_nb.formats.frames import read_frames
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.simulate.rings import draw_rings
 from nextpyp_nb.tracks.ctf_stage import fit_ctf, read_ctf, specimen_numbers
+from nextpyp_nb.tracks.motion_stage import frame_groups, oriented_gain
 
 
-def settings(rings, **ctf):
+def chosen_settings(rings, **ctf):
     return Settings.model_validate(
         {
             "microscope": {
@@ -22,7 +24,7 @@ def settings(rings, **ctf):
 
 def test_tilt_and_thickness_reach_the_row_and_the_file(tmp_path):
     rings, places = draw_rings(3, signal=0.6), Places(tmp_path, "m1")
-    chosen = settings(rings, tilt=True, thickness=True)
+    chosen = chosen_settings(rings, tilt=True, thickness=True)
     row = fit_ctf(rings.image(1024), rings.pixel_size, places, chosen, 1)
     assert row["ctf_failed"] is None
     assert row["thickness"] is None
@@ -34,7 +36,18 @@ def test_tilt_and_thickness_reach_the_row_and_the_file(tmp_path):
 
 def test_a_failed_fit_is_a_reason_and_no_zeros(tmp_path):
     rings, places = draw_rings(3, signal=0.6), Places(tmp_path, "m1")
-    row = fit_ctf(np.ones((256, 256), np.float32), rings.pixel_size, places, settings(rings), 1)
+    row = fit_ctf(np.ones((256, 256), np.float32), rings.pixel_size, places, chosen_settings(rings), 1)
     assert "blank" in row.pop("ctf_failed")
     assert set(row.values()) == {None}
     assert read_ctf(places) is None
+
+
+def test_frames_are_summed_by_dose_as_they_were_recorded(microscope, settings):
+    path = sorted(microscope.gain_path.parent.rglob("*.tiff"))[0]
+    frames = read_frames(path).astype(np.float64)
+    chosen = settings.updated({"microscope.dose": 2.0 * len(frames)})
+    groups = frame_groups(path, chosen, {"threads": 1, "device": None})
+    assert groups.shape == (len(frames) // 2, *frames.shape[1:])
+    gain = oriented_gain(chosen, frames.shape[1:], False)[0]
+    expected = frames[2:4].sum(axis=0) * (1 if gain is None else gain)
+    assert np.mean(np.isclose(groups[1], expected, rtol=1e-4)) > 0.98
