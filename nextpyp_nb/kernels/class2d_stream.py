@@ -31,7 +31,7 @@ from nextpyp_nb.kernels.class2d_average import (
     seed_references,
 )
 from nextpyp_nb.kernels.class2d_blocks import Blocks, Read, together, whitened
-from nextpyp_nb.kernels.class2d_particles import RingedParticles
+from nextpyp_nb.kernels.class2d_particles import RingedParticles, ring_images
 from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
 from nextpyp_nb.kernels.class2d_plan import cooling, ring_weights_of, search_plans
 from nextpyp_nb.kernels.class2d_quality import judge
@@ -45,7 +45,7 @@ from nextpyp_nb.kernels.class2d_setup import (
     Progress,
 )
 from nextpyp_nb.kernels.class2d_table import NO_CLASS, SETTLED, ParticleTable
-from nextpyp_nb.kernels.polar import half_turn, radial_window
+from nextpyp_nb.kernels.polar import half_turn, harmonics, radial_window
 from nextpyp_nb.records import ClassAverage, FloatArray
 
 ANNEALING, CHOICES = 80, 6.0
@@ -86,6 +86,12 @@ class Classification:
     def add(self, batch: str, ids: Any, groups: Any = None) -> bool:
         """Take in the particles ``ids`` (n,) of ``batch``, of optics ``groups``; False if it is known."""
         return self.table.add(batch, ids, groups)
+
+    def expect(self, averages: FloatArray, identity: Any) -> None:
+        """Before the first update: classes that resemble ``averages`` (K, box, box) will bear their names."""
+        images = ring_images(self.xp.asarray(averages, self.xp.float32), self.grid)
+        self.references, self.identity = harmonics(images), np.array(identity, np.int64)
+        self.next_identity = max(self.next_identity, 1 + int(self.identity.max(initial=-1)))
 
     def remove(self, ids: Any) -> int:
         """Take particles out as if they had never counted (they are read once more); gives how many."""

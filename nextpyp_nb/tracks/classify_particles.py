@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
-from nextpyp_nb.formats.mrc import write_mrc
+from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.pictures import encode_png, write_jpeg
 from nextpyp_nb.kernels.class2d_setup import Class2dResult
 from nextpyp_nb.kernels.class2d_stream import Classification
@@ -39,8 +39,9 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
     with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
         stored = _stored(folder, payload.get("previous"))
         engine, boxes = _begin(folder, names, stored, cut, settings, payload.get("device"))
-        if not len(engine.table):
+        if engine.updates == 0:
             engine.next_identity = int(payload["first_identity"])
+            _expect(engine, folder, payload["last"])
         boxes.enter(engine, names, report)
         if len(boxes.ids) < engine.setup.per_class:
             raise ValueError(
@@ -102,6 +103,18 @@ def _begin(
         max_resolution=max(chosen.max_resolution, 2 * cut.pixel_size),
     )  # fmt: skip
     return engine, boxes
+
+
+def _expect(engine: Classification, folder: Path, last: int | None) -> None:
+    """New classes bear the names of those of the last round that they resemble, if drawn to one scale."""
+    if last is None or not place(folder, "classes", last).is_file():
+        return
+    averages, pixel_size = read_mrc(place(folder, "classes", last), stack=True)
+    assigned, setup = read_arrays(place(folder, "assignments", last)), engine.setup
+    if averages.shape[-1] == setup.box and np.isclose(pixel_size, setup.pixel_size, rtol=0.01):
+        count = np.bincount(assigned["class_number"], minlength=len(averages) + 1)[1:]
+        largest = np.argsort(-count, kind="stable")[: setup.classes]
+        engine.expect(np.asarray(averages[largest], np.float32), assigned["identity"][largest])
 
 
 def _write_round(

@@ -109,6 +109,26 @@ def test_removed_particles_leave_no_trace_in_the_sums(sample, streamed):
     assert engine.add("mic1", np.arange(60, 120))
 
 
+def test_classes_found_anew_bear_the_names_of_those_they_resemble(sample, streamed):
+    known, engine = streamed.result(), engine_of(sample, seed=8)
+    names = known.identity + 100
+    engine.expect(known.averages, names)
+    engine.add("all", np.arange(120))
+    engine.update()
+    found = engine.result()
+    number, kind = found.class_number - 1, sample[1][:120]
+    before = known.class_number[np.argsort(known.ids)][:120] - 1
+    # Whoever bears an old name holds the shape that the old class held.
+    same = np.isin(found.identity[number], names)
+    assert same.mean() > 0.5
+    shape = {
+        name: np.bincount(sample[1][:120][names[before] == name], minlength=2).argmax() for name in names
+    }
+    right = [shape[name] == k for name, k in zip(found.identity[number][same], kind[same], strict=True)]
+    assert np.mean(right) > 0.9
+    assert engine.next_identity > names.max()
+
+
 def test_one_update_visits_a_bounded_number_of_old_particles(sample, streamed):
     engine = restored(sample, streamed)
     assert 100 <= engine.update(replay=100).replayed <= 228
