@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# Ending of files that are still being written.
+PART = ".nextpyp.part"
 FOLDERS = (
     "raw", "micrographs", "previews", "motion", "ctf", "picks", "particles", "class2d", "exports", "logs",
     "tryout",

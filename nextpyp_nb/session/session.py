@@ -26,6 +26,7 @@ from nextpyp_nb.session.quality_limits import Alarms
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.status import SessionStatus, read_status
 from nextpyp_nb.session.store import Store
+from nextpyp_nb.session.traffic import Flow
 from nextpyp_nb.session.tryouts import TryOut, find_tryout, list_tryouts, tryout_folder
 from nextpyp_nb.settings import Settings, read_site
 
@@ -40,7 +41,7 @@ class Revision:
     settings: Settings
 
 
-class Session(Classes2d, Columns):
+class Session(Classes2d, Columns, Flow):
     """The session at ``folder``: a read-only view, and commands to its runner."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import xxhash
 
+from nextpyp_nb.session.places import PART
 from nextpyp_nb.tracks.finding import Found, look_at
 
 CHUNK = 4 << 20
 # Only we name files so, and only such files of ours are ever cleaned up.
-PART = ".nextpyp.part"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from nextpyp_nb.session.places import PART
 from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.compressing import transfer_movie
-from nextpyp_nb.tracks.copying import PART, Conflict, Throttle
+from nextpyp_nb.tracks.copying import Conflict, Throttle
 from nextpyp_nb.tracks.finding import watched_folder
 from nextpyp_nb.tracks.intake import Intake, Looked, Ready
 from nextpyp_nb.tracks.manifest import Manifest

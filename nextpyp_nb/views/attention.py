@@ -1,16 +1,22 @@
 """What needs a person: movies that failed, and what is wrong with the session as a whole."""
 
 import base64
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from nextpyp_nb.session.alerts import Alert, full_disk, quality_alerts, stalled
+from nextpyp_nb.session.disk import volumes
 from nextpyp_nb.views.late import Box
-from nextpyp_nb.views.markup import markup
+from nextpyp_nb.views.markup import Markup, joined, markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.track_panel import TITLES
 
 SHOWN = 30
+NEVER = pd.Series(dtype="datetime64[ns, UTC]")
 
 
 class Attention(Box):
@@ -24,18 +30,21 @@ class Attention(Box):
         self.rows: dict[Any, tuple[Any, Box]] = {}
         self.gain = text("", "nb-entry", "nb-gain-alert", "nb-hidden")
         title = row(self.title, self.retry_all, classes=("nb-card-title",))
-        super().__init__([title, self.gain, self.entries])
+        self.alerts = text("", "nb-alerts", "nb-hidden")
+        super().__init__([title, self.gain, self.alerts, self.entries])
         for name in ("nb-column", "nb-card", "nb-attention"):
             self.add_class(name)
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show the failures; a row that stays is changed in place."""
-        failed = snapshot.failed
+        failed, alerts = snapshot.failed, session_alerts(snapshot, self.session.folder)
+        show(self.alerts, bool(alerts))
+        say(self.alerts, joined([_alert(alert) for alert in alerts]))
         say(
             self.title,
             markup(
                 "<b>Needs attention</b><span>{n}</span>",
-                n=f"{len(failed)} failed" if len(failed) else "gain" if snapshot.gain_alert else "nothing",
+                n=_count(len(failed), len(alerts) + (snapshot.gain_alert is not None)),
             ),
         )
         show(self.gain, snapshot.gain_alert is not None)
@@ -86,6 +95,40 @@ def _gain_alert(check: dict[str, Any], picture: Path) -> str:
         '<span class="nb-small">{text}</span>{shown}</div>',
         text=check["text"],
         shown=shown if encoded else "",
+    )
+
+
+def session_alerts(snapshot: Snapshot, folder: Path) -> list[Alert]:
+    """What is wrong with the session as a whole just now."""
+    found = quality_alerts(snapshot.micrographs, snapshot.alarms)
+    if snapshot.status.runner == "running" and snapshot.status.tracks["transfer"].state == "running":
+        quiet = (
+            stalled(snapshot.micrographs["found"], pd.Timestamp.now(UTC))
+            if len(snapshot.micrographs)
+            else None
+        )
+        found += [quiet] if quiet else []
+    for volume in volumes({"the session": folder}):
+        found += _given(full_disk(volume.uses[0], volume.free, volume.total))
+    return found
+
+
+def _given(alert: Alert | None) -> list[Alert]:
+    return [] if alert is None else [alert]
+
+
+def _count(failed: int, alerts: int) -> str:
+    parts = [f"{failed} failed"] if failed else []
+    parts += [f"{alerts} alert{'s' * (alerts != 1)}"] if alerts else []
+    return ", ".join(parts) or "nothing"
+
+
+def _alert(alert: Alert) -> Markup:
+    return markup(
+        '<div class="nb-entry"><span class="nb-entry-text"><i class="nb-light nb-is-paused"></i>'
+        '<span>{title}</span><span class="nb-muted nb-small">{text}</span></span></div>',
+        title=alert.title,
+        text=alert.text,
     )
 
 

@@ -41,6 +41,15 @@ def number(value: Any, digits: int = 0, unit: str = "") -> str:
     return f"{value:,.{digits}f}".replace("-", "−") + (f" {unit}" if unit else "")
 
 
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.1f} GB" if unit == "GB" else f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 def duration(seconds: float) -> str:
     """A length of time as people say it: 12 s, 6 min, 6 h 12 min, 2 d 3 h."""
     minutes, s = divmod(int(max(0, seconds)), 60)

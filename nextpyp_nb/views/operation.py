@@ -1,4 +1,4 @@
-"""The Operation page: three tracks, what needs attention, exports."""
+"""The Operation page: three tracks, how movies flow, what needs attention, jobs."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.track_panel import TrackPanel, track_state
+from nextpyp_nb.views.traffic import TrafficCards
 
 
 class OperationPage(Box):
@@ -37,13 +38,14 @@ class OperationPage(Box):
         self.jobs = Jobs(session, live)
         halves = Box([self.attention, self.jobs])
         halves.add_class("nb-halves")
-        super().__init__([card, self.log_viewer, halves])
+        self.traffic = TrafficCards(session)
+        super().__init__([card, self.log_viewer, self.traffic, halves])
         for name in ("nb-column", "nb-operation"):
             self.add_class(name)
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draw every part in place."""
-        for panel in (*self.tracks.values(), self.log_viewer, self.attention, self.jobs):
+        for panel in (*self.tracks.values(), self.log_viewer, self.traffic, self.attention, self.jobs):
             panel.draw(snapshot)
         say(self.revision, _revision(snapshot))
         stopped = [track_state(snapshot, name) in ("stopped", "stale") for name in TRACKS]

@@ -7,7 +7,7 @@ from typing import Any
 
 from nextpyp_nb.session.disk import DiskUse, disk_use
 from nextpyp_nb.views.late import Box, Button, Dropdown, Text
-from nextpyp_nb.views.markup import Markup, clock, joined, markup, number
+from nextpyp_nb.views.markup import Markup, clock, joined, markup, number, size
 from nextpyp_nb.views.pieces import button, column, flag, guarded, row, say, show, text
 from nextpyp_nb.views.session_actions import SessionActions
 from nextpyp_nb.views.state import LiveState
@@ -195,15 +195,6 @@ def _cells(summary: Any, used: DiskUse | None) -> list[str]:
         clock(summary.last_activity),
         clock(summary.created),
     ]
-
-
-def size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit in ("B", "kB", "MB") else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def _runs_now(summaries: list[Any]) -> Markup:

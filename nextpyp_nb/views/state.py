@@ -10,6 +10,7 @@ import pandas as pd
 
 from nextpyp_nb.session.gain_check import gain_alert
 from nextpyp_nb.session.groups import may
+from nextpyp_nb.session.traffic import Traffic
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.selection import Selection
@@ -29,6 +30,7 @@ class Snapshot:
     rounds: pd.DataFrame
     exports: pd.DataFrame
     events: list[Any]
+    traffic: Traffic
     gain_alert: dict[str, Any] | None = None
     alarms: pd.DataFrame
     filters: dict[str, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ def read_snapshot(session: Any) -> Snapshot:
         rounds=session.rounds,
         exports=session.exports,
         events=session.events(limit=200),
+        traffic=session.traffic(),
         gain_alert=gain_alert(session.folder, settings),
         filters=session.filters,
         alarms=session.alarms.reindex(micrographs.index, fill_value=False),

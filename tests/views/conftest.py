@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     import bqplot  # noqa: F401
 
 from nextpyp_nb.session.quality_limits import alarms
+from nextpyp_nb.session.traffic import BINS, Traffic
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.state import LiveState, read_snapshot
@@ -157,6 +158,12 @@ class FakeSession:
 
     def file(self, kind, name):
         return self.folder / f"{kind}-{name}"
+
+    def traffic(self):
+        return Traffic(
+            steps={}, total=None, since=0.0, bin_seconds=60.0, movies=(0,) * BINS, bytes=(0,) * BINS,
+            copied=False, under_way=(),
+        )  # fmt: skip
 
     def revisions(self):
         return []

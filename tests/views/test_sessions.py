@@ -6,7 +6,8 @@ from nextpyp_nb.session import create_session, list_sessions
 from nextpyp_nb.session.disk import disk_use, volumes
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.views.sessions import SessionsPage, size
+from nextpyp_nb.views.markup import size
+from nextpyp_nb.views.sessions import SessionsPage
 from nextpyp_nb.views.state import LiveState
 
 
