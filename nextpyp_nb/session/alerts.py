@@ -39,9 +39,7 @@ def quality_alerts(micrographs: pd.DataFrame, alarms: pd.DataFrame) -> list[Aler
             continue
         figure = labels[name]
         limit = (
-            "outside of what is normal"
-            if figure.limit is None
-            else f"{figure.worse} {figure.limit:g} {figure.unit}"
+            f"{figure.worse} {figure.limit:g} {figure.unit}" if figure.limit else "far from what is normal"
         )
         count = int(alarms[name].tail(LAST).sum())
         found.append(

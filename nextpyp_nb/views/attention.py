@@ -102,12 +102,7 @@ def session_alerts(snapshot: Snapshot, folder: Path) -> list[Alert]:
     """What is wrong with the session as a whole just now."""
     found = quality_alerts(snapshot.micrographs, snapshot.alarms)
     if snapshot.status.runner == "running" and snapshot.status.tracks["transfer"].state == "running":
-        quiet = (
-            stalled(snapshot.micrographs["found"], pd.Timestamp.now(UTC))
-            if len(snapshot.micrographs)
-            else None
-        )
-        found += [quiet] if quiet else []
+        found += _given(stalled(snapshot.micrographs.get("found", NEVER), pd.Timestamp.now(UTC)))
     for volume in volumes({"the session": folder}):
         found += _given(full_disk(volume.uses[0], volume.free, volume.total))
     return found

@@ -99,8 +99,8 @@ def _flow(traffic: Traffic, under_way: list[tuple[str, int, int]]) -> Markup:
     way = [
         markup(
             '<div class="nb-volume"><span class="nb-ellipsis" title="{name}">{name}</span>'
-            '<b>{there} of {whole}</b></div><div class="nb-bar"><i class="nb-running" style="flex:{done} 0 0"></i>'
-            '<i style="flex:{left} 0 0"></i></div>',
+            '<b>{there} of {whole}</b></div><div class="nb-bar">'
+            '<i class="nb-running" style="flex:{done} 0 0"></i><i style="flex:{left} 0 0"></i></div>',
             name=name,
             there=size(there),
             whole=size(whole),
