@@ -4,13 +4,16 @@ Loops over x index the arrays themselves, in steps of known length: a view of a 
 operations, a division more than the pixels of a step.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 
 from nextpyp_nb.records import FloatArray
 
 GRID = 32
-TOGETHER = 4
+RAMP = np.arange(GRID, dtype=np.float32)
+BAND, TOGETHER = 16, 4
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
@@ -23,6 +26,35 @@ def add_counts(total: FloatArray, raw: FloatArray) -> None:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def far_from_mean(image: FloatArray, size: int, limit: float) -> Any:
+    """Mark the pixels further than ``limit`` from the mean of size × size px around them; edges mirror."""
+    ny, nx = image.shape
+    half = size // 2
+    far = np.zeros((ny, nx), np.bool_)
+    columns, mean = np.zeros(nx + 2 * half, np.float32), np.empty(nx, np.float32)
+    middle = columns[half : half + nx]
+    scale, most = np.float32(1 / size**2), np.float32(limit)
+    for y in range(-half, half):
+        middle += image[_mirror(y, ny)]
+    for y in range(ny):
+        new = image[_mirror(y + half, ny)]
+        for x in range(nx):
+            middle[x] += new[x]
+        for i in range(half):
+            columns[i], columns[half + nx + i] = middle[_mirror(i - half, nx)], middle[_mirror(nx + i, nx)]
+        mean[:] = 0
+        for k in range(size):
+            some = columns[k : k + nx]
+            for x in range(nx):
+                mean[x] += some[x]
+        old = image[_mirror(y - half, ny)]
+        for x in range(nx):
+            far[y, x] = np.abs(image[y, x] - mean[x] * scale) > most
+            middle[x] -= old[x]
+    return far
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
 def bin_frame(raw: FloatArray, factor: FloatArray, size: int, small: FloatArray) -> None:
     """Mean of size × size pixels of raw counts times their factor; where that is 0 nothing is counted."""
     ny, nx = small.shape
@@ -31,80 +63,143 @@ def bin_frame(raw: FloatArray, factor: FloatArray, size: int, small: FloatArray)
         line[:] = 0
         for y in range(row * size, (row + 1) * size):
             for x in range(len(line)):
-                line[x] += np.float32(raw[y, x]) * factor[y, x] if factor[y, x] != 0 else np.float32(0)
+                value = np.float32(raw[y, x]) * factor[y, x]
+                line[x] += value if factor[y, x] != 0 else np.float32(0)
         for x in range(nx):
-            value = np.float32(0)
+            total = np.float32(0)
             for k in range(size):
-                value += line[x * size + k]
-            small[row, x] = value / np.float32(size * size)
+                total += line[x * size + k]
+            small[row, x] = total / np.float32(size * size)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def add_moved(
     sums: FloatArray,
-    frames: FloatArray,
+    raw: FloatArray,
+    factor: FloatArray,
+    holes: tuple[FloatArray, FloatArray, FloatArray],
     weights: FloatArray,
     down: FloatArray,
     across: FloatArray,
     table: FloatArray,
 ) -> None:
-    """Add weights[r, f] times frame f, sampled at a shift that varies over it, to sums[r]; edges mirror.
+    """Add weights[r, f] times raw frame f times ``factor``, sampled at a varying shift, to sums[r].
 
-    ``frames`` is (TOGETHER, y, step, GRID), rows filled up to whole steps, and ``sums`` (r, y, x).
-    ``down`` and ``across`` (frame, row, column) are the y and x shifts in px at every GRID-th px, the first
+    ``raw`` is (f, y, x) of any type, ``sums`` (r, y, x); edges mirror. ``holes`` are the flat places that are
+    filled, where those of each row begin (y + 1,), and the places (f, hole) whose values they take.
+    ``down`` and ``across`` (f, row, column) are the y and x shifts in px at every GRID-th px, the first
     at the columns sampled and the second at those written; ``table`` (2 n + 1, 7) holds the taps of 0 to 2 px
-    in steps of 1 / n. Between grid points the taps are interpolated, not the shifts. Row by row over all
-    frames given, so that the rows of the sums stay in the cache.
+    in steps of 1 / n. Between grid points the taps are interpolated, not the shifts. Band by band over all
+    frames, so that what is read and summed stays in the cache.
     """
-    ny, steps = frames.shape[1:3]
-    nx = sums.shape[2]
+    frames, ny = raw.shape[:2]
+    steps = down.shape[2] - 1
     margin = int(np.abs(across).max()) + 6
     line = np.zeros(steps * GRID + 2 * margin, np.float32)
-    inner = line[margin : margin + steps * GRID].reshape(steps, GRID)
-    shifted = np.zeros((TOGETHER, steps, GRID), np.float32)
-    rows = shifted.reshape(TOGETHER, steps * GRID)
-    here = np.empty(steps + 1, np.float32)
-    for y in range(ny):
-        row, part = y // GRID, np.float32((y % GRID) / GRID)
-        for f in range(len(down)):
-            for c in range(steps + 1):
-                here[c] = (1 - part) * down[f, row, c] + part * down[f, row + 1, c]
-            _pull_down(inner, frames[f], y, here, table)
-            for i in range(margin):
-                line[margin - 1 - i] = line[margin + _mirror(-1 - i, nx)]
-                line[margin + nx + i] = line[margin + _mirror(nx + i, nx)]
-            for c in range(steps + 1):
-                here[c] = (1 - part) * across[f, row, c] + part * across[f, row + 1, c]
-            _pull_across(shifted[f], line, margin, here, table)
-        for r in range(len(weights)):
-            _add_rows(sums[r, y], rows[0], rows[1], rows[2], rows[3], weights[r])
+    spread = 0
+    for f in range(frames):
+        spread = max(spread, int(down[f].max() - down[f].min()) + 2)
+    source = np.zeros((BAND + spread + 8, steps, GRID), np.float32)
+    flat = source.reshape(len(source), steps * GRID)
+    moved = np.zeros((TOGETHER, BAND, steps, GRID), np.float32)
+    rows = moved.reshape(TOGETHER, BAND, steps * GRID)
+    for top in range(0, ny, BAND):
+        end = min(top + BAND, ny)
+        nodes = slice(top // GRID, (end - 1) // GRID + 2)
+        for first in range(0, frames, TOGETHER):
+            some = np.zeros((len(weights), TOGETHER), np.float32)
+            for f in range(first, min(first + TOGETHER, frames)):
+                some[:, f - first] = weights[:, f]
+                # Rounding may take an interpolated shift just beyond the grid's.
+                begin = top + int(np.floor(down[f, nodes].min() - 1e-3)) - 2
+                last = end + int(np.floor(down[f, nodes].max() + 1e-3)) + 5
+                for y in range(begin, last):
+                    _correct_row(flat, y - begin, raw, f, _mirror(y, ny), factor, holes)
+                _sample(
+                    moved[f - first],
+                    source,
+                    (begin, top, end),
+                    (down[f], across[f]),
+                    line,
+                    raw.shape[2],
+                    table,
+                )
+            for y in range(top, end):
+                for r in range(len(weights)):
+                    _add_rows(sums, r, y, rows, y - top, some[r])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _pull_down(line: FloatArray, frame: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
+def _sample(
+    moved: FloatArray,
+    source: FloatArray,
+    where: tuple[int, int, int],
+    shifts: tuple[FloatArray, FloatArray],
+    line: FloatArray,
+    nx: int,
+    table: FloatArray,
+) -> None:
+    """Fill rows of one frame: its row where ``source`` begins, the first and the last but one to fill."""
+    begin, top, end = where
+    down, across = shifts
+    steps = moved.shape[1]
+    margin = (len(line) - steps * GRID) // 2
+    inner = line[margin : margin + steps * GRID].reshape(steps, GRID)
+    here = np.empty((2, steps + 1), np.float32)
+    for y in range(top, end):
+        row, part = y // GRID, np.float32((y % GRID) / GRID)
+        for c in range(steps + 1):
+            here[0, c] = (1 - part) * down[row, c] + part * down[row + 1, c]
+            here[1, c] = (1 - part) * across[row, c] + part * across[row + 1, c]
+        _pull_down(inner, source, y - begin, here[0], table)
+        for i in range(margin):
+            line[margin - 1 - i] = line[margin + _mirror(-1 - i, nx)]
+            line[margin + nx + i] = line[margin + _mirror(nx + i, nx)]
+        _pull_across(moved[y - top], line, margin, here[1], table)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def _correct_row(
+    out: FloatArray,
+    place: int,
+    raw: FloatArray,
+    f: int,
+    y: int,
+    factor: FloatArray,
+    holes: tuple[FloatArray, FloatArray, FloatArray],
+) -> None:
+    """Write a row of a frame, gain applied and holes filled."""
+    places, begins, donors = holes
+    nx = raw.shape[2]
+    for x in range(nx):
+        out[place, x] = np.float32(raw[f, y, x]) * factor[y, x]
+    for hole in range(begins[y], begins[y + 1]):
+        row, column = divmod(donors[f, hole], nx)
+        out[place, places[hole] - y * nx] = np.float32(raw[f, row, column]) * factor[row, column]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def _pull_down(line: FloatArray, source: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
     """Fill a line (step, GRID) from the rows around y + shift, the shift given at the ends of each step."""
-    ny, unit = len(frame), len(table) // 2
+    unit = len(table) // 2
     for c in range(len(line)):
         start = int(np.floor(min(here[c], here[c + 1])))
         i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
         j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
         top = y + start - 2
-        m0, m1, m2, m3 = _mirror(top, ny), _mirror(top + 1, ny), _mirror(top + 2, ny), _mirror(top + 3, ny)
-        m4, m5, m6 = _mirror(top + 4, ny), _mirror(top + 5, ny), _mirror(top + 6, ny)
         a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
-        b0, b1, b2, b3, b4, b5, b6 = _row(table, j)
+        b0, b1, b2, b3, b4, b5, b6 = _change(table, i, j)
         for x in range(GRID):
-            t = np.float32(x) * np.float32(1 / GRID)
-            u = 1 - t
-            line[c, x] = (
-                (a0 * u + b0 * t) * frame[m0, c, x]
-                + (a1 * u + b1 * t) * frame[m1, c, x]
-                + (a2 * u + b2 * t) * frame[m2, c, x]
-                + (a3 * u + b3 * t) * frame[m3, c, x]
-                + (a4 * u + b4 * t) * frame[m4, c, x]
-                + (a5 * u + b5 * t) * frame[m5, c, x]
-                + (a6 * u + b6 * t) * frame[m6, c, x]
+            p0, p1, p2, p3 = (
+                source[top, c, x],
+                source[top + 1, c, x],
+                source[top + 2, c, x],
+                source[top + 3, c, x],
             )
+            p4, p5, p6 = source[top + 4, c, x], source[top + 5, c, x], source[top + 6, c, x]
+            even = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
+            change = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
+            line[c, x] = even + RAMP[x] * change
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -118,35 +213,45 @@ def _pull_across(
         i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
         j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
         a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
-        b0, b1, b2, b3, b4, b5, b6 = _row(table, j)
+        b0, b1, b2, b3, b4, b5, b6 = _change(table, i, j)
         near = line[margin + GRID * c + start - 2 :]
         for x in range(GRID):
-            t = np.float32(x) * np.float32(1 / GRID)
-            u = 1 - t
-            shifted[c, x] = (
-                (a0 * u + b0 * t) * near[x]
-                + (a1 * u + b1 * t) * near[x + 1]
-                + (a2 * u + b2 * t) * near[x + 2]
-                + (a3 * u + b3 * t) * near[x + 3]
-                + (a4 * u + b4 * t) * near[x + 4]
-                + (a5 * u + b5 * t) * near[x + 5]
-                + (a6 * u + b6 * t) * near[x + 6]
-            )
+            p0, p1, p2, p3, p4, p5, p6 = (
+                near[x], near[x + 1], near[x + 2], near[x + 3], near[x + 4], near[x + 5], near[x + 6],
+            )  # fmt: skip
+            even = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
+            change = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
+            shifted[c, x] = even + RAMP[x] * change
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _add_rows(
-    out: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray, weights: FloatArray
-) -> None:
-    """Add four rows with their weights."""
+def _add_rows(sums: FloatArray, r: int, y: int, rows: FloatArray, place: int, weights: FloatArray) -> None:
+    """Add the same row of four frames to a row of a sum."""
     wa, wb, wc, wd = weights[0], weights[1], weights[2], weights[3]
-    for x in range(len(out)):
-        out[x] += wa * a[x] + wb * b[x] + wc * c[x] + wd * d[x]
+    for x in range(sums.shape[2]):
+        sums[r, y, x] += (
+            wa * rows[0, place, x] + wb * rows[1, place, x] + wc * rows[2, place, x] + wd * rows[3, place, x]
+        )
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
 def _row(table: FloatArray, i: int) -> tuple[float, ...]:
     return table[i, 0], table[i, 1], table[i, 2], table[i, 3], table[i, 4], table[i, 5], table[i, 6]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def _change(table: FloatArray, i: int, j: int) -> tuple[float, ...]:
+    """By how much the taps change from one px of a step to the next."""
+    unit = np.float32(1 / GRID)
+    return (
+        (table[j, 0] - table[i, 0]) * unit,
+        (table[j, 1] - table[i, 1]) * unit,
+        (table[j, 2] - table[i, 2]) * unit,
+        (table[j, 3] - table[i, 3]) * unit,
+        (table[j, 4] - table[i, 4]) * unit,
+        (table[j, 5] - table[i, 5]) * unit,
+        (table[j, 6] - table[i, 6]) * unit,
+    )
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]

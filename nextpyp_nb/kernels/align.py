@@ -1,13 +1,15 @@
 """Where each frame lies against the others: leave-one-out correlation with a smooth trajectory."""
 
 from collections.abc import Iterator
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.fft import prev_fast_len
 
-from nextpyp_nb.kernels.backend import array_module, fft_module, ndimage_module, to_numpy
-from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu
+from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
 from nextpyp_nb.records import FloatArray
 
 SEARCH_PX = 64
@@ -15,11 +17,11 @@ FINE_PX = 6
 EDGE_PX = 4
 EDGE_CONTRAST = 4.0
 FLAT_PX = 12
-CROSS = 2
-HIGH_PASS = 0.008
 FINE_ROUNDS = 4
 TOLERANCE_PX = 0.02
-COARSE = 4.0
+COARSE, COARSE_BFACTOR = 4.0, 30.0  # times the fine one, at least px²
+SMALLEST_WEIGHT = 0.02
+SAMPLING = 0.4  # of the width of a correlation peak
 SURE = 5.0
 COARSE_ROUNDS = 2
 NOISE_PX = 0.1
@@ -41,22 +43,22 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
     shifts: FloatArray = np.zeros((n, 2))
     if n < 2:
         return shifts
-    spectra = _spectra(frames)
-    shape = frames.shape[1:]
-    xp = array_module(frames)
-    coarse, fine = (xp.asarray(_weight(shape, b)) for b in (COARSE * bfactor, bfactor))
-    search = min(SEARCH_PX, min(shape) // 4)
+    fine = _Spectra(frames, bfactor)
+    coarse = fine.damped(max(COARSE * bfactor, COARSE_BFACTOR))
+    search = min(SEARCH_PX, min(frames.shape[1:]) // 4)
     for _ in range(COARSE_ROUNDS):
-        for weight, size in _attempts(coarse, fine, group, n):
-            offsets, height = _offsets(spectra, shape, weight, shifts, search, size)
+        for some, size in _attempts(coarse, fine, group, n):
+            offsets, height = some.offsets(shifts, search, size)
             if np.mean(height > SURE) >= 0.5:
                 break
         if not (height > SURE).any():
             return np.zeros((n, 2))
         group = size
         shifts = _from_first(shifts + _bridged(offsets, height > SURE))
+        if np.abs(offsets).max() < FINE_PX / 2 and (height > SURE).all():
+            break
     for _ in range(FINE_ROUNDS):
-        offsets, _height = _offsets(spectra, shape, fine, shifts, min(search, FINE_PX), group)
+        offsets, _height = fine.offsets(shifts, min(search, FINE_PX), group)
         before, shifts = shifts, _from_first(shifts + offsets)
         if np.abs(shifts - before).max() < TOLERANCE_PX:
             break
@@ -64,7 +66,7 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
 
 
 def _attempts(coarse: Any, fine: Any, group: int, n: int) -> Iterator[tuple[Any, int]]:
-    """Weights and group sizes to look for the frames with; bare ice shows only at fine detail."""
+    """Spectra and group sizes to look for the frames with; bare ice shows only at fine detail."""
     while True:
         yield coarse, group
         yield fine, group
@@ -88,74 +90,111 @@ def _bridged(offsets: FloatArray, sure: Any) -> FloatArray:
 def moving_part(frames: Any) -> Any:
     """Frames less what stands still, in place: the local mean taken off, and sharp edges masked."""
     xp, nd = array_module(frames), ndimage_module(frames)
-    mean = frames.mean(axis=0)
-    slope = nd.gaussian_gradient_magnitude(mean, EDGE_PX, mode="reflect")
+    mean = _halved(frames.mean(axis=0))
+    slope = nd.gaussian_gradient_magnitude(mean, EDGE_PX / 2, mode="reflect")
     edges = slope > EDGE_CONTRAST * xp.median(slope)
-    mask = 1 - 4 * nd.gaussian_filter(edges.astype(xp.float32), EDGE_PX, mode="reflect")
+    mask = 1 - 4 * nd.gaussian_filter(edges.astype(xp.float32), EDGE_PX / 2, mode="reflect")
     mask = xp.clip(mask, 0, 1)
-    share = nd.gaussian_filter(mask, FLAT_PX, mode="reflect")
-    local = nd.gaussian_filter(mean * mask, FLAT_PX, mode="reflect") / xp.maximum(share, 1e-3)
-    frames -= local
-    frames *= mask
+    share = nd.gaussian_filter(mask, FLAT_PX / 2, mode="reflect")
+    local = nd.gaussian_filter(mean * mask, FLAT_PX / 2, mode="reflect") / xp.maximum(share, 1e-3)
+    local, mask = (_doubled(image, frames.shape[1:]) for image in (local, mask))
+    for part in [frames] if on_gpu(frames) else frames:
+        part -= local
+        part *= mask
     return frames
 
 
-def _spectra(frames: Any) -> Any:
-    xp, fft = array_module(frames), fft_module(frames)
-    spectra = xp.empty((*frames.shape[:2], frames.shape[2] // 2 + 1), xp.complex64)
-    for number, frame in enumerate(frames):
-        spectra[number] = fft.rfft2(frame)
-    return spectra
+def _halved(image: Any) -> Any:
+    """Means of 2 × 2 px: what is smooth over several px is smoothed at a fraction of the cost."""
+    ny, nx = image.shape
+    image = array_module(image).pad(image, ((0, ny % 2), (0, nx % 2)), mode="edge")
+    return image.reshape((ny + 1) // 2, 2, (nx + 1) // 2, 2).mean(axis=(1, 3))
 
 
-def _weight(shape: tuple[int, int], bfactor: float) -> FloatArray:
-    """Damping of high frequencies, of gradients, and of the lines that fixed patterns live on."""
-    ky, kx = rfft_frequency(shape)
-    square = ky**2 + kx**2
-    weight = np.exp(-2 * bfactor * square) * -np.expm1(-square / (2 * HIGH_PASS**2))
-    weight[np.abs(ky[:, 0]) * shape[0] < CROSS - 0.5] = 0
-    weight[:, np.abs(kx[0]) * shape[1] < CROSS - 0.5] = 0
-    return np.asarray(weight, np.float32)
+def _doubled(image: Any, shape: tuple[int, int]) -> Any:
+    """A halved image at its former ``shape``, in between linear."""
+    xp = array_module(image)
+    for axis, length in enumerate(shape):
+        wide = xp.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(2)], mode="edge")
+        before, after = (wide[:-2], wide[2:]) if axis == 0 else (wide[:, :-2], wide[:, 2:])
+        pair = xp.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
+        doubled = list(image.shape)
+        doubled[axis] *= 2
+        image = pair.reshape(doubled)
+        image = image[:length] if axis == 0 else image[:, :length]
+    return image
 
 
-def _offsets(
-    spectra: Any, shape: tuple[int, int], weight: Any, shifts: FloatArray, search: int, group: int
-) -> tuple[FloatArray, FloatArray]:
-    """Where each frame, moved back, correlates best with the sum of the others; peak height over noise."""
-    xp, fft = array_module(spectra), fft_module(spectra)
-    ky, kx = (xp.asarray(k) for k in rfft_frequency(shape))
-    aligned = xp.empty_like(spectra)
-    for number, (dy, dx) in enumerate(shifts):
-        turn = xp.exp(2j * np.pi * float(dy) * ky) * xp.exp(2j * np.pi * float(dx) * kx)
-        aligned[number] = spectra[number] * turn.astype(xp.complex64)
-    total = aligned.sum(axis=0)
-    offsets, height = np.zeros_like(shifts), np.zeros(len(shifts))
-    for first in range(0, len(shifts), group):
-        some = slice(first, first + group)
-        part = aligned[some].sum(axis=0)
-        correlation = fft.irfft2(xp.conj(total - part) * part * weight, s=shape)
-        near = xp.roll(correlation, (search, search), (0, 1))[: 2 * search + 1, : 2 * search + 1]
-        near = to_numpy(near)
-        offsets[some] = peak_position(near) - search
-        noise = 1.4826 * np.median(np.abs(near - np.median(near)))
-        height[some] = near.max() / max(noise, 1e-30)
-    return offsets, height
+class _Spectra:
+    """Low frequencies of all frames, moved back by what is known of their shifts."""
+
+    def __init__(self, frames: Any, bfactor: float) -> None:
+        xp = array_module(frames)
+        ny, nx = (prev_fast_len(n, real=True) for n in frames.shape[1:])
+        self._shape = ny, nx
+        self._band = low_band(self._shape, bfactor, SMALLEST_WEIGHT)
+        self._at: FloatArray = np.zeros((len(frames), 2))
+        self._values = xp.empty((1, len(frames), *self._band.weight.shape), xp.complex64)
+        together = FRAMES_AT_ONCE if on_gpu(frames) else 1
+        for first in range(0, len(frames), together):
+            some = slice(first, first + together)
+            self._values[0, some] = low_spectra(frames[some, :ny, :nx], self._band)
+        self._step = 1
+
+    def damped(self, bfactor: float) -> "_Spectra":
+        """A copy in the narrower band of a larger ``bfactor``."""
+        narrow = copy(self)
+        narrow._band = low_band(self._shape, bfactor, SMALLEST_WEIGHT)
+        rows = np.flatnonzero(np.isin(self._band.rows, narrow._band.rows))
+        narrow._values = self._values[:, :, rows, : len(narrow._band.kx)].copy()
+        narrow._step = max(1, int(SAMPLING * np.sqrt(bfactor)))
+        return narrow
+
+    def offsets(self, shifts: FloatArray, search: int, group: int) -> tuple[FloatArray, FloatArray]:
+        """Where each frame, moved back, correlates best with the sum of the others; peak height over noise.
+
+        Frames are taken in groups of ``group``.
+        """
+        xp, n = array_module(self._values), len(shifts)
+        total = move_back(self._values, self._band, (shifts - self._at)[None])
+        self._at = shifts
+        parts = self._values
+        if group > 1:
+            parts = [parts[:, first : first + group].sum(axis=1) for first in range(0, n, group)]
+            parts = xp.stack(parts, axis=1)
+        reach = search // self._step
+        near = correlations(parts, total, self._band, self._step * np.arange(-reach, reach + 1.0))[0]
+        offsets = self._step * (peak_positions(near) - reach)
+        flat = near.reshape(len(near), -1)
+        middle = np.median(flat, axis=1, keepdims=True)
+        noise = 1.4826 * np.median(np.abs(flat - middle), axis=1)
+        height = flat.max(axis=1) / np.maximum(noise, 1e-30)
+        number = np.arange(n) // group
+        return offsets[number], height[number]
 
 
-def peak_position(image: FloatArray) -> FloatArray:
-    """Place (y, x) of the highest inner pixel, refined by a paraboloid through its 3 × 3 neighbours."""
-    inner = image[1:-1, 1:-1]
-    row, column = np.unravel_index(int(inner.argmax()), inner.shape)
-    place = np.array([row + 1.0, column + 1.0])
-    patch = np.asarray(image[row : row + 3, column : column + 3], np.float64)
-    rows, columns = patch.sum(axis=1), patch.sum(axis=0)
-    gradient = np.array([rows[2] - rows[0], columns[2] - columns[0]]) / 6
-    cross = (patch[2, 2] - patch[2, 0] - patch[0, 2] + patch[0, 0]) / 4
-    bend = np.array([rows[0] - 2 * rows[1] + rows[2], columns[0] - 2 * columns[1] + columns[2]]) / 3
-    hessian = np.array([[bend[0], cross], [cross, bend[1]]])
-    if np.linalg.eigvalsh(hessian).max() >= 0:
-        return place
-    return np.asarray(place - np.clip(np.linalg.solve(hessian, gradient), -1, 1))
+def peak_positions(images: FloatArray) -> FloatArray:
+    """Places (image, 2) of the highest inner pixels of images (image, y, x).
+
+    Refined by a paraboloid through the 3 × 3 neighbours, by at most a pixel.
+    """
+    inner = images[:, 1:-1, 1:-1]
+    row, column = np.unravel_index(inner.reshape(len(images), -1).argmax(axis=1), inner.shape[1:])
+    near = np.arange(3)
+    number = np.arange(len(images))[:, None, None]
+    patch = images[number, row[:, None, None] + near[:, None], column[:, None, None] + near].astype(
+        np.float64
+    )
+    rows, columns = patch.sum(axis=2), patch.sum(axis=1)
+    slope_y, slope_x = (rows[:, 2] - rows[:, 0]) / 6, (columns[:, 2] - columns[:, 0]) / 6
+    bend_y, bend_x = (rows @ [1, -2, 1]) / 3, (columns @ [1, -2, 1]) / 3
+    cross = (patch[:, 2, 2] - patch[:, 2, 0] - patch[:, 0, 2] + patch[:, 0, 0]) / 4
+    curved = bend_y * bend_x - cross**2
+    peaked = (curved > 0) & (bend_y < 0)
+    safe = np.where(peaked, curved, 1)
+    step = np.stack([bend_x * slope_y - cross * slope_x, bend_y * slope_x - cross * slope_y], axis=1)
+    step = np.where(peaked[:, None], np.clip(-step / safe[:, None], -1, 1), 0)
+    return np.asarray(np.stack([row, column], axis=1) + 1 + step)
 
 
 def smooth_trajectory(shifts: FloatArray) -> FloatArray:

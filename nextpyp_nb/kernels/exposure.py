@@ -10,7 +10,7 @@ from nextpyp_nb.records import FloatArray
 
 SAMPLES = 8192
 RANK = 8
-TOLERANCE = 2e-4
+TOLERANCE = 5e-4
 
 
 def critical_exposure(frequency: FloatArray, voltage: float) -> FloatArray:

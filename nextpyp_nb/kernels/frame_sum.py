@@ -1,6 +1,5 @@
 """Sum frames once, each sampled where the specimen is: Lanczos-3, shifts of whole frames or smooth fields."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import combine_moments
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray, local_shifts
@@ -15,20 +15,20 @@ from nextpyp_nb.records import FloatArray, local_shifts
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
 GRID = _cpu_motion.GRID
-TAP_STEPS = 8192
+TAP_STEPS = 2048
 PHASES = 64
 
 
 def sum_frames(
-    frames: Iterator[Any],
+    frames: Counts,
     shifts: FloatArray,
     filters: tuple[FloatArray, FloatArray, FloatArray] | None,
     local: FloatArray | None = None,
 ) -> tuple[Any, Any | None]:
     """Mean and exposure-weighted mean (y, x) of frames sampled at +shift: shifts (frame, 2) px, y before x.
 
-    ``filters`` are those of ``low_rank_filters``, None for no weighted mean; ``local`` is MotionModel.local.
-    Each frame is used up before the next is asked for.
+    ``filters`` are those of ``low_rank_filters``, None for no weighted mean; ``local`` is that of
+    MotionModel.
     """
     n = len(shifts)
     weights, curves, plain = (np.full((1, n), 1 / n, np.float32), None, None) if filters is None else filters
@@ -45,7 +45,7 @@ def sum_frames(
     return fft.irfft2(average, s=shape, overwrite_x=True), fft.irfft2(weighted, s=shape, overwrite_x=True)
 
 
-def half_sums(frames: Iterator[Any], shifts: FloatArray, local: FloatArray | None = None) -> tuple[Any, Any]:
+def half_sums(frames: Counts, shifts: FloatArray, local: FloatArray | None = None) -> tuple[Any, Any]:
     """Even and odd frames, counted from 1, summed over the number of all: the two add up to the mean."""
     weights = np.zeros((2, len(shifts)), np.float32)
     weights[0, 1::2] = weights[1, ::2] = 1 / len(shifts)
@@ -56,35 +56,32 @@ def half_sums(frames: Iterator[Any], shifts: FloatArray, local: FloatArray | Non
     return even, odd
 
 
-def _weighted_sums(
-    frames: Iterator[Any], shifts: FloatArray, weights: FloatArray, local: FloatArray | None
-) -> Any:
+def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, local: FloatArray | None) -> Any:
     """Sums (sum, y, x) of the frames, each sampled at its +shift, with weights (sum, frame)."""
-    first = next(frames)
-    xp, shape = array_module(first), first.shape
+    raw = frames.raw
+    xp, shape = array_module(raw), raw.shape[1:]
     sums = xp.zeros((len(weights), *shape), np.float32)
-    if on_gpu(first):
-        block = xp.empty((_gpu_motion.TOGETHER, *shape), np.float32)
+    if on_gpu(raw):
+        block, corrected = xp.empty((_gpu_motion.TOGETHER, *shape), np.float32), frames.corrected()
         for begin in range(0, len(shifts), len(block)):
             chosen = range(begin, min(begin + len(block), len(shifts)))
-            for place, number in enumerate(chosen):
-                block[place] = first if number == 0 else next(frames)
+            for place in range(len(chosen)):
+                block[place] = next(corrected)
             part = slice(begin, begin + len(chosen))
             held = block[: len(chosen)]
             _gpu_motion.add_moved(sums, held, weights, shifts, local, part, _tap_table(), xp=xp)
         return sums
-    steps, together = -(-shape[1] // GRID), _cpu_motion.TOGETHER
-    stack = np.zeros((together, shape[0], steps * GRID), np.float32)
-    for begin in range(0, len(shifts), together):
-        numbers = range(begin, min(begin + together, len(shifts)))
-        for place, number in enumerate(numbers):
-            stack[place, :, : shape[1]] = first if number == 0 else next(frames)
-        fields = [_field(shifts, local, shape, number) for number in numbers]
-        down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
-        some = np.zeros((len(weights), together), np.float32)
-        some[:, : len(numbers)] = weights[:, numbers]
-        segments = stack.reshape(together, shape[0], steps, GRID)
-        _cpu_motion.add_moved(sums, segments, some, down, across, _tap_table())
+    fields = [_field(shifts, local, shape, number) for number in range(len(shifts))]
+    down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
+    begins = np.searchsorted(frames.places, np.arange(shape[0] + 1) * shape[1])
+    half = raw.dtype == np.float16
+    for some, donors in frames.blocks(_cpu_motion.TOGETHER if half else len(raw)):
+        # numba does not know half precision.
+        part = raw[some].astype(np.float32) if half else raw[some]
+        holes = (frames.places, begins, donors)
+        _cpu_motion.add_moved(
+            sums, part, frames.factor, holes, weights[:, some], down[some], across[some], _tap_table()
+        )
     return sums
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
 
 THRESHOLD = 6.0
 BLOCK_CONTRAST = 3.0
 LINE_CONTRAST = 0.1
+TYPICAL = 1 << 16  # px that tell the usual count
 FRAME_STEP, ATTEMPT_STEP = 0x9E3779B1, 0x7F4A7C15
 REACH_PX = (2, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)
 
@@ -66,7 +68,8 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
         counts *= factor
     if bool(bad.all()):
         raise ValueError("every pixel is dead or not finite: check the gain reference and the frames")
-    counts[bad] = xp.median(counts[~bad])
+    good = counts[~bad]
+    counts[bad] = xp.median(good[:: max(1, good.size // TYPICAL)])
     root = 2 * xp.sqrt(xp.maximum(counts, 0) + xp.float32(0.375))
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
     counts[bad] = 0
@@ -79,8 +82,12 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
 def _outliers(root: Any, *, step: int, contrast: float) -> Any:
     """Pixels off the median of 5 × 5 pixels ``step`` apart; only those off the local mean are sorted."""
     xp = array_module(root)
-    mean = ndimage_module(root).uniform_filter(root, 5 * step, mode="reflect")
-    rows, columns = xp.nonzero(xp.abs(root - mean) > 0.5 * THRESHOLD)
+    if on_gpu(root):
+        mean = ndimage_module(root).uniform_filter(root, 5 * step, mode="reflect")
+        far = xp.abs(root - mean) > 0.5 * THRESHOLD
+    else:
+        far = _cpu_motion.far_from_mean(root, 5 * step, 0.5 * THRESHOLD)
+    rows, columns = xp.divmod(xp.flatnonzero(far), root.shape[1])
     median = _window_median(root, rows, columns, step)
     value = root[rows, columns]
     ratio = (value / median) ** 2

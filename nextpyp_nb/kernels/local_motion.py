@@ -11,18 +11,18 @@ import numpy as np
 import scipy.ndimage
 import scipy.optimize
 
-from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
-from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.kernels._cpu_correlation import read_splines
+from nextpyp_nb.kernels.backend import array_module, on_gpu
+from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back
 from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
 SIZE, SPACING = 96, 64  # px
 REACH = 6  # px
 BFACTOR = 100.0  # Å²
 SMALLEST_WEIGHT = 0.02
-HIGH_PASS = 0.008
-CROSS = 1.5
 AMOUNTS = (0.15, 0.3, 0.6)  # Å, usual motion by each shape over a movie
 CURVED = 0.36
+PATCHES_AT_ONCE = 64
 ROUNDS = 3
 TOLERANCE_PX = 0.05
 FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
@@ -45,17 +45,14 @@ USUAL = np.array([1, 1, CURVED, CURVED, CURVED])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Patches:
-    """Spectra (patch, frame, ky, kx) of windows that follow the specimen by whole pixels.
+    """Spectra (patch, frame, ky, kx) of windows, moved back as the whole frame moves.
 
-    ``centres`` (patch, 2) are in -0.5..0.5, ``rest`` (frame, 2) is the px still to move back.
+    ``centres`` (patch, 2) are in -0.5..0.5.
     """
 
     centres: FloatArray
-    rest: FloatArray
     spectra: Any
-    ky: FloatArray
-    kx: FloatArray
-    weight: FloatArray
+    band: Band
 
 
 def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> FloatArray | None:
@@ -77,12 +74,12 @@ def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> F
         return None
     design = amount * unit
     found: FloatArray = np.zeros((design.shape[2], 2))
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         found = _fit(maps, design, found, at)
         before, at = at, design @ found
-        if np.abs(at - before).max() < TOLERANCE_PX:
+        if not left or np.abs(at - before).max() < TOLERANCE_PX:
             break
-        maps = _maps(patches, at)
+        maps = _maps(patches, at - before)
     found = found.reshape(len(SHAPES), len(POWERS), 2) * (amount / pixel_size * USUAL[:, None, None])
     in_time = factors / (n - 1.0) ** POWERS[:, None]
     return np.asarray(np.einsum("sb,pk,ska->abp", SHAPES, in_time, found))
@@ -109,7 +106,7 @@ def _design(centres: FloatArray, n: int, factors: FloatArray) -> FloatArray:
 
 def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
     """Overlapping sine windows, which make up an even cover of what stays in the frame throughout."""
-    xp, fft = array_module(frames), fft_module(frames)
+    xp = array_module(frames)
     whole = np.round(shifts).astype(int)
     low = np.maximum(0, -whole.min(axis=0))
     high = np.array(frames.shape[1:]) - np.maximum(0, whole.max(axis=0))
@@ -122,85 +119,49 @@ def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
     corners = np.array([(row, column) for row in tops for column in lefts])
     if len(corners) < FEWEST_PATCHES:
         return None
+    band = low_band((SIZE, SIZE), bfactor, SMALLEST_WEIGHT)
+    spectra = xp.empty((len(corners), len(frames), *band.weight.shape), xp.complex64)
+    together = PATCHES_AT_ONCE if on_gpu(frames) else 1
+    for first in range(0, len(corners), together):
+        some = slice(first, first + together)
+        spectra[some] = low_spectra(_windows(frames, corners[some], whole), band)
+        move_back(spectra[some], band, np.broadcast_to(shifts - whole, (len(corners[some]), *shifts.shape)))
+    return _Patches(
+        centres=(corners + SIZE / 2) / np.array(frames.shape[1:]) - 0.5, spectra=spectra, band=band
+    )
+
+
+def _windows(frames: Any, corners: FloatArray, whole: FloatArray) -> Any:
+    """Windows (patch, frame, SIZE, SIZE) of frames, from ``corners`` (patch, 2) + ``whole`` (frame, 2) on."""
+    xp = array_module(frames)
     window = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
     window = xp.asarray(window[:, None] * window)
-    ky, kx = (k.ravel() for k in rfft_frequency((SIZE, SIZE)))
-    far = np.sqrt(-np.log(SMALLEST_WEIGHT) / (2 * bfactor))
-    rows, columns = xp.asarray(np.flatnonzero(np.abs(ky) < far)), int(np.sum(kx < far))
-    ky, kx = ky[np.abs(ky) < far], kx[:columns]
-    spectra = xp.empty((len(corners), len(frames), len(ky), len(kx)), xp.complex64)
+    if on_gpu(frames):
+        y, x = xp.asarray(np.moveaxis(corners[:, None] + whole, -1, 0))[..., None, None]
+        pixel = xp.arange(SIZE)
+        frame = xp.arange(len(whole))[:, None, None]
+        return frames[frame, y + pixel[:, None], x + pixel] * window
+    windows = np.empty((len(corners), len(whole), SIZE, SIZE), np.float32)
     for patch, corner in enumerate(corners):
         for frame, (y, x) in enumerate(corner + whole):
-            spectrum = fft.rfft2(frames[frame, y : y + SIZE, x : x + SIZE] * window)
-            spectra[patch, frame] = spectrum[rows, :columns]
-    return _Patches(
-        centres=(corners + SIZE / 2) / np.array(frames.shape[1:]) - 0.5,
-        rest=shifts - whole,
-        spectra=spectra,
-        ky=ky,
-        kx=kx,
-        weight=_weight(ky, kx, bfactor),
-    )
+            np.multiply(frames[frame, y : y + SIZE, x : x + SIZE], window, out=windows[patch, frame])
+    return windows
 
 
-def _weight(ky: FloatArray, kx: FloatArray, bfactor: float) -> FloatArray:
-    """Damping of what later frames have lost and of gradients; the lines of fixed patterns are left out."""
-    square = ky[:, None] ** 2 + kx**2
-    weight = np.exp(-2 * bfactor * square) * -np.expm1(-square / (2 * HIGH_PASS**2))
-    weight[np.abs(ky) * SIZE < CROSS] = 0
-    weight[:, kx * SIZE < CROSS] = 0
-    return np.asarray(weight, np.float32)
-
-
-def _maps(patches: _Patches, at: FloatArray) -> FloatArray:
-    """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved by ``at``."""
-    xp = array_module(patches.spectra)
-    offsets = np.arange(-REACH, REACH + 1)
-    ky, kx, weight = (xp.asarray(a) for a in (patches.ky, patches.kx, patches.weight))
-    to_y = xp.asarray(np.exp(2j * np.pi * offsets[:, None] * patches.ky).astype(np.complex64))
-    to_x = xp.asarray(np.exp(2j * np.pi * patches.kx[:, None] * offsets).astype(np.complex64))
-    maps = np.empty((*at.shape[:2], len(offsets), len(offsets)), np.float32)
-    for patch, spectra in enumerate(patches.spectra):
-        move = xp.asarray((patches.rest + at[patch]).astype(np.float32))
-        turn_y = xp.exp(2j * np.pi * move[:, :1] * ky).astype(xp.complex64)
-        turn_x = xp.exp(2j * np.pi * move[:, 1:] * kx).astype(xp.complex64)
-        back = spectra * turn_y[:, :, None] * turn_x[:, None, :]
-        product = xp.conj(back.sum(axis=0) - back) * back * weight
-        maps[patch] = to_numpy((to_y @ (product @ to_x)).real)
+def _maps(patches: _Patches, further: FloatArray) -> FloatArray:
+    """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved ``further``, px."""
+    offsets = np.arange(-REACH, REACH + 1.0)
+    total = move_back(patches.spectra, patches.band, further)
+    maps = correlations(patches.spectra, total, patches.band, offsets)
     noise = maps.std(axis=(1, 2, 3), keepdims=True)
     maps /= np.maximum(noise, 1e-30)
-    for axis in (2, 3):
-        maps = scipy.ndimage.spline_filter1d(maps, axis=axis, output=np.float32)
-    return maps
-
-
-def _read(maps: FloatArray, offset: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Value, slope (.., 2) and curvature (.., 2) of cubic-spline maps at an offset (patch, frame, 2) px."""
-    place = offset + REACH
-    inside = np.clip(place, 1, 2 * REACH - 1 - 1e-6)
-    first = inside.astype(int)
-    t = inside - first
-    value = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
-    slope = np.stack([-((1 - t) ** 2), 3 * t**2 - 4 * t, -3 * t**2 + 2 * t + 1, t**2]) / 2
-    slope *= place == inside
-    bend = np.stack([1 - t, 3 * t - 2, 1 - 3 * t, t])
-    patch, frame = np.ogrid[: maps.shape[0], : maps.shape[1]]
-    corner = first[..., None] - 1 + np.arange(4)
-    near = maps[
-        patch[..., None, None], frame[..., None, None], corner[:, :, 0, :, None], corner[:, :, 1, None, :]
-    ]
-    across = np.einsum("pfyx,kxpf->kypf", near, np.stack([value, slope, bend])[..., 1])
-    down = np.stack([value, slope, bend])[..., 0]
-    return (
-        np.sum(across[0] * down[0], axis=0),
-        np.stack([np.sum(across[0] * down[1], axis=0), np.sum(across[1] * down[0], axis=0)], axis=-1),
-        np.stack([np.sum(across[0] * down[2], axis=0), np.sum(across[2] * down[0], axis=0)], axis=-1),
-    )
+    spline = scipy.ndimage.spline_filter1d(np.eye(len(offsets)), axis=0).astype(np.float32)
+    return np.asarray(spline @ (maps @ spline.T))
 
 
 def _certainty(maps: FloatArray, offset: FloatArray) -> FloatArray:
     """Factors (patch, 1) from correlation to log likelihood, whose slopes scatter as its curvature says."""
-    _, slope, bend = _read(maps, offset)
+    _, slope, bend = read_splines(maps, offset)
     signal, noise = -bend.sum(axis=(1, 2)), (slope**2).sum(axis=(1, 2))
     pooled = POOLED_FRAMES / maps.shape[1]
     signal = np.maximum(signal, 0) + pooled * max(signal.mean(), 0)
@@ -213,7 +174,7 @@ def _fit(maps: FloatArray, design: FloatArray, start: FloatArray, at: FloatArray
 
     def cost(amounts: FloatArray) -> tuple[float, FloatArray]:
         amounts = amounts.reshape(start.shape)
-        value, slope, _ = _read(maps, design @ amounts - at)
+        value, slope, _ = read_splines(maps, design @ amounts - at)
         uphill = np.tensordot(design, certainty[..., None] * slope, axes=((0, 1), (0, 1)))
         total = 0.5 * np.sum(amounts**2) - np.sum(certainty * value)
         return float(total), np.asarray((amounts - uphill).ravel())
@@ -249,6 +210,6 @@ def _foretold(maps: FloatArray, design: FloatArray) -> FloatArray:
         centred = design - design[:, ~held].mean(axis=1, keepdims=True)
         known = centred[:, ~held]
         offset = centred[:, held] @ _fit(maps[:, ~held], known, nothing, np.zeros((*known.shape[:2], 2)))
-        moved, still = (_read(maps[:, held], place)[0] for place in (offset, 0 * offset))
+        moved, still = (read_splines(maps[:, held], place)[0] for place in (offset, 0 * offset))
         gain += np.sum(certainty * (moved - still), axis=1)
     return gain

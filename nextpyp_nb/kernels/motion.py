@@ -1,6 +1,5 @@
 """Motion correction: align the frames, then their parts, and sum them once at full size."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +8,11 @@ import numpy as np
 from nextpyp_nb.kernels import _cpu_motion
 from nextpyp_nb.kernels.align import align_frames, moving_part
 from nextpyp_nb.kernels.backend import array_module, on_gpu
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import half_sums, sum_frames
-from nextpyp_nb.kernels.gain import donor_pixels, find_defects, replace_defects
+from nextpyp_nb.kernels.gain import find_defects, replace_defects
 from nextpyp_nb.kernels.local_motion import fit_local_motion
 from nextpyp_nb.kernels.magnification import stretched
 from nextpyp_nb.records import FloatArray, MotionModel
@@ -20,7 +20,6 @@ from nextpyp_nb.records import FloatArray, MotionModel
 ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
 MIN_SIDE = 32
-DONORS_AT_ONCE = 1 << 21
 METHODS = ("local", "whole-frame", "none")
 
 
@@ -70,20 +69,21 @@ def correct_motion(  # noqa: PLR0913
     doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
     bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
+    counts = Counts(raw=frames, gain=gain, bad=bad)
     shifts, local = _find_motion(
-        frames, gain, bad, method, pixel_size, bfactor=bfactor, group=group, whole_pixels=integer_shifts
+        counts, method, pixel_size, bfactor=bfactor, group=group, whole_pixels=integer_shifts
     )
     exposures = (initial_dose + np.cumsum(doses))[first_frame : first_frame + len(frames)]
     dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
     sampled = np.round(shifts) if integer_shifts else shifts
     average, weighted = sum_frames(
-        _corrected(frames, gain, bad),
+        counts,
         sampled,
         low_rank_filters(exposures, pixel_size=pixel_size, voltage=voltage) if weighting else None,
         local,
     )
-    parts = half_sums(_corrected(frames, gain, bad), sampled, local) if halves else None
+    parts = half_sums(counts, sampled, local) if halves else None
     motion = MotionModel(
         shifts=shifts.astype(np.float32),
         pixel_size=pixel_size,
@@ -155,9 +155,7 @@ def take_micrograph(
 
 
 def _find_motion(
-    frames: Any,
-    gain: Any,
-    bad: Any,
+    counts: Counts,
     method: str,
     pixel_size: float,
     *,
@@ -169,9 +167,9 @@ def _find_motion(
     if method not in METHODS:
         raise ValueError(f"alignment method is {method!r}, expected one of {', '.join(map(repr, METHODS))}")
     if method == "none":
-        return np.zeros((len(frames), 2)), None
-    bin_ = _align_binning(frames.shape[1:], pixel_size)
-    small = moving_part(_binned(frames, gain, bad, bin_))
+        return np.zeros((len(counts.raw), 2)), None
+    bin_ = _align_binning(counts.raw.shape[1:], pixel_size)
+    small = moving_part(_binned(counts, bin_))
     shifts = align_frames(small, bfactor=bfactor / bin_**2, group=group)
     local = None
     if method == "local" and not whole_pixels:
@@ -208,10 +206,10 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
         bad |= xp.asarray(defects, dtype=bool)
     if hot_pixels:
         bad |= find_defects(total, gain)
-    good = total[~bad]
-    if not good.size:
+    n_good = bad.size - int(xp.count_nonzero(bad))
+    if not n_good:
         raise ValueError("no good pixel is left: check the gain reference, the defects and the frames")
-    mean = float(good.mean(dtype=xp.float64)) / len(frames)
+    mean = float(xp.where(bad, xp.float32(0), total).sum(dtype=xp.float64)) / n_good / len(frames)
     if mean <= 0:
         raise ValueError(f"the frames hold no counts (mean {mean:g}): was the beam on, is the file whole?")
     return bad, mean
@@ -228,54 +226,31 @@ def _total(frames: Any) -> Any:
     return total
 
 
-def _corrected(frames: Any, gain: Any, bad: Any) -> Iterator[Any]:
-    """Each frame as float32, gain applied and bad pixels replaced; the next takes the place of the last."""
-    xp = array_module(frames)
-    places = xp.flatnonzero(bad)
-    frame = xp.empty(frames.shape[1:], xp.float32)
-    for raw, donors in zip(frames, _donors(bad, places, len(frames)), strict=True):
-        if gain is None:
-            frame[...] = raw
-        else:
-            xp.multiply(raw, gain, out=frame, dtype=xp.float32)
-        flat = frame.reshape(-1)
-        flat[places] = flat[donors]
-        yield frame
-
-
-def _donors(bad: Any, places: Any, n: int) -> Iterator[Any]:
-    """For each of n frames, what fills its bad pixels."""
-    together = max(1, DONORS_AT_ONCE // max(len(places), 1))
-    for first in range(0, n, together):
-        yield from donor_pixels(bad, places, first, min(first + together, n))
-
-
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
     """Pixels that are added per side before alignment."""
     return max(1, min(round(ALIGN_PIXEL / pixel_size), min(shape) // 64))
 
 
-def _binned(frames: Any, gain: Any, bad: Any, bin_: int) -> Any:
+def _binned(counts: Counts, bin_: int) -> Any:
     """Corrected frames with bin_ × bin_ pixels averaged, float32 (frame, y, x)."""
+    frames = counts.raw
     xp = array_module(frames)
     ny, nx = (n // bin_ for n in frames.shape[1:])
     small = xp.empty((len(frames), ny, nx), xp.float32)
     if on_gpu(frames) or frames.dtype == np.float16:
-        for number, frame in enumerate(_corrected(frames, gain, bad)):
+        for number, frame in enumerate(counts.corrected()):
             rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
             small[number] = sum(rows[:, k::bin_] for k in range(bin_))
         small /= bin_**2
         return small
-    factor = np.where(bad, np.float32(0), np.float32(1) if gain is None else gain)
-    places = np.flatnonzero(bad)
-    rows, columns = np.divmod(places, bad.shape[1])
+    rows, columns = np.divmod(counts.places, frames.shape[2])
     inside = (rows < ny * bin_) & (columns < nx * bin_)
     holes = (rows[inside] // bin_, columns[inside] // bin_)
-    for number, (frame, donors) in enumerate(zip(frames, _donors(bad, places, len(frames)), strict=True)):
-        _cpu_motion.bin_frame(frame, factor, bin_, small[number])
-        donors = donors[inside]
-        values = frame.reshape(-1)[donors] * factor.reshape(-1)[donors]
-        np.add.at(small[number], holes, values / np.float32(bin_**2))
+    share = counts.factor.reshape(-1) / np.float32(bin_**2)
+    for some, donors in counts.blocks():
+        for frame, binned, fill in zip(frames[some], small[some], donors[:, inside], strict=True):
+            _cpu_motion.bin_frame(frame, counts.factor, bin_, binned)
+            np.add.at(binned, holes, frame.reshape(-1)[fill] * share[fill])
     return small
 
 

@@ -5,6 +5,7 @@ from scipy.ndimage import map_coordinates
 from nextpyp_nb.formats.star import read_motion_star, write_motion_star
 from nextpyp_nb.kernels import frame_sum, motion
 from nextpyp_nb.kernels.align import moving_part
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.kernels.local_motion import fit_local_motion
 from nextpyp_nb.records import local_shifts
@@ -51,6 +52,10 @@ def movie(amount, dose=3.0, seed=3, drift=4.0):
     rng = np.random.default_rng(seed)
     frames = [rng.poisson(dose * np.clip(ideal(shifts, local, f), 0.05, None)) for f in range(FRAMES)]
     return np.array(frames, np.uint8), shifts, local
+
+
+def counts(frames):
+    return Counts(raw=frames, gain=None, bad=np.zeros(frames.shape[1:], bool))
 
 
 def trajectories(shifts, local):
@@ -108,8 +113,8 @@ def test_the_sum_is_sharper_with_the_field(torn):
 def test_frames_are_sampled_where_the_field_says():
     local = field(3.0)
     shifts = np.array([[0.0, 0.0], [5.3, -7.6], [11.2, -14.9]])
-    frames = iter([ideal(shifts, local, f).astype(np.float32) for f in range(3)])
-    average, _ = frame_sum.sum_frames(frames, shifts, None, local)
+    frames = np.stack([ideal(shifts, local, f).astype(np.float32) for f in range(3)])
+    average, _ = frame_sum.sum_frames(counts(frames), shifts, None, local)
     inner = (slice(30, -30), slice(30, -30))
     np.testing.assert_allclose(average[inner], specimen()[inner], atol=0.02)
 
@@ -117,8 +122,8 @@ def test_frames_are_sampled_where_the_field_says():
 def test_a_field_of_nothing_changes_nothing():
     frames, shifts, _ = movie(0.0)
     frames = frames.astype(np.float32)
-    plain, _ = frame_sum.sum_frames(iter(frames), shifts, None)
-    field_free, _ = frame_sum.sum_frames(iter(frames), shifts, None, np.zeros((2, 6, 3)))
+    plain, _ = frame_sum.sum_frames(counts(frames), shifts, None)
+    field_free, _ = frame_sum.sum_frames(counts(frames), shifts, None, np.zeros((2, 6, 3)))
     np.testing.assert_allclose(field_free, plain, atol=0.01)
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels import frame_sum, motion
-from nextpyp_nb.kernels.align import align_frames, moving_part, peak_position, smooth_trajectory
+from nextpyp_nb.kernels.align import align_frames, moving_part, peak_positions, smooth_trajectory
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
 
 SHAPE = (256, 320)
@@ -31,6 +32,10 @@ def movie(shifts, dose=3.0, seed=0, pattern=1.0):
     image = specimen(seed)
     ideal = np.stack([np.clip(moved(image, s), 0.05, None) for s in shifts])
     return rng.poisson(dose * ideal * pattern).astype(np.uint8)
+
+
+def counts(frames):
+    return Counts(raw=frames, gain=None, bad=np.zeros(frames.shape[1:], bool))
 
 
 def rms(shifts, truth):
@@ -110,8 +115,8 @@ def test_groups_follow_a_slow_drift():
 def test_summed_frames_are_sampled_at_plus_shift():
     shifts = np.array([[0.0, 0.0], [1.4, -2.7], [3.3, 5.2]])
     image = specimen()
-    frames = iter([moved(image, s).astype(np.float32) for s in shifts])
-    average, weighted = frame_sum.sum_frames(frames, shifts, None)
+    frames = np.stack([moved(image, s).astype(np.float32) for s in shifts])
+    average, weighted = frame_sum.sum_frames(counts(frames), shifts, None)
     assert weighted is None
     inner = (slice(10, -10), slice(10, -10))
     np.testing.assert_allclose(average[inner], image[inner], atol=0.01)
@@ -122,7 +127,7 @@ def test_any_size_and_any_shift_mirror_at_the_edges(far):
     rng = np.random.default_rng(3)
     frames = rng.poisson(4.0, (5, 45, 101)).astype(np.float32)
     shifts = np.array([[0, 0], [0.3, 1.7], [-2.4, 5.1], [7.9, -3.2], [1.5, far]])
-    sums = frame_sum._weighted_sums(iter(frames), shifts, np.ones((1, 5), np.float32), None)
+    sums = frame_sum._weighted_sums(counts(frames), shifts, np.ones((1, 5), np.float32), None)
     naive = 0
     for frame, shift in zip(frames, shifts, strict=True):
         whole = np.floor(shift).astype(int)
@@ -279,7 +284,7 @@ def test_alignment_stands_alone():
 def test_peak_position_is_exact_for_a_paraboloid():
     y, x = np.mgrid[:9, :11]
     image = 5 - (y - 3.3) ** 2 - 0.5 * (x - 6.2) ** 2 + 0.3 * (y - 3.3) * (x - 6.2)
-    np.testing.assert_allclose(peak_position(image), [3.3, 6.2], atol=1e-6)
+    np.testing.assert_allclose(peak_positions(image[None])[0], [3.3, 6.2], atol=1e-6)
 
 
 @pytest.mark.parametrize("law", ["root", "linear", "late jump"])

@@ -5,6 +5,7 @@ import pytest
 
 from nextpyp_nb.kernels.backend import array_module, to_numpy
 from nextpyp_nb.kernels.class2d_stream import Classification
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
 from nextpyp_nb.kernels.display import montage, preview
 from nextpyp_nb.kernels.exposure import low_rank_filters
@@ -88,8 +89,10 @@ def test_local_motion_moves_the_same(device, movie):
     frames = counts.astype(np.float32)
     shifts = np.random.default_rng(54).normal(0, 5, (len(frames), 2))
     filters = low_rank_filters(2.0 * np.arange(1, 11), pixel_size=1.0, voltage=300.0)
-    host = sum_frames(iter(frames), shifts, filters, local)
-    there = sum_frames(iter(device.put(frames)), shifts, filters, local)
+    bad = np.zeros(frames.shape[1:], bool)
+    bad[70, 30:40] = True
+    held = [Counts(raw=put(frames), gain=None, bad=put(bad)) for put in (np.asarray, device.put)]
+    host, there = (sum_frames(some, shifts, filters, local) for some in held)
     for found, expected in zip(there, host, strict=True):
         assert np.corrcoef(to_numpy(found).ravel(), expected.ravel())[0, 1] > 0.99999
 

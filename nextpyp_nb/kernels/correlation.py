@@ -1,0 +1,103 @@
+"""Correlation of images with the sum of the others, in the low frequencies and near the origin only.
+
+Spectra are complex64 (set, frame, ky, kx): whole frames are one set, the patches of a movie are one each.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nextpyp_nb.kernels import _cpu_correlation
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.records import FloatArray
+
+HIGH_PASS = 0.008
+CROSS = 1.5
+SETS_AT_ONCE, FRAMES_AT_ONCE = 64, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """The low frequencies of an rfft2: numbers of its rows; frequencies of rows and columns, cycles/px.
+
+    ``weight`` (ky, kx) damps the high ones by exp(-2 bfactor k²), and gradients; the lines that fixed
+    patterns live on are zero.
+    """
+
+    rows: Any
+    ky: FloatArray
+    kx: FloatArray
+    weight: FloatArray
+
+
+def low_band(shape: tuple[int, int], bfactor: float, smallest: float) -> Band:
+    """The frequencies of images (y, x) that are damped by no more than ``smallest``."""
+    ky, kx = (k.ravel() for k in rfft_frequency(shape))
+    far = np.sqrt(-np.log(smallest) / (2 * bfactor)) if bfactor > 0 else 1.0
+    rows = np.flatnonzero(np.abs(ky) < far)
+    ky, kx = ky[rows], kx[kx < far]
+    square = ky[:, None] ** 2 + kx**2
+    weight = np.exp(-2 * bfactor * square) * -np.expm1(-square / (2 * HIGH_PASS**2))
+    weight[np.abs(ky) * shape[0] < CROSS] = 0
+    weight[:, kx * shape[1] < CROSS] = 0
+    return Band(rows=rows, ky=ky, kx=kx, weight=np.asarray(weight, np.float32))
+
+
+def low_spectra(images: Any, band: Band) -> Any:
+    """The band of the transforms of images: (..., y, x) -> (..., ky, kx)."""
+    fft = fft_module(images)
+    half = fft.rfft(images, axis=-1)[..., : len(band.kx)]
+    return fft.fft(half, axis=-2)[..., array_module(images).asarray(band.rows), :]
+
+
+def move_back(spectra: Any, band: Band, moves: FloatArray) -> Any:
+    """Move images back by ``moves`` (set, frame, 2) px, in place; their sum over the frames (set, ky, kx)."""
+    xp = array_module(spectra)
+    there = xp.asarray(np.asarray(moves, np.float32))
+    turn_y, turn_x = (
+        xp.exp(xp.complex64(2j * np.pi) * (there[..., axis, None] * xp.asarray(k)))
+        for axis, k in enumerate((band.ky, band.kx))
+    )
+    if not on_gpu(spectra):
+        return _cpu_correlation.turn_and_sum(spectra, turn_y, turn_x)
+    spectra *= turn_y[..., None]
+    spectra *= turn_x[..., None, :]
+    return spectra.sum(axis=1)
+
+
+def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> FloatArray:
+    """Each image with ``total`` (set, ky, kx) less itself, at ``offsets`` (n,) px of y and x.
+
+    The result (set, frame, n, n) is on the host. A few offsets cost less as products of matrices than as
+    an inverse transform.
+    """
+    xp = array_module(spectra)
+    weight = xp.asarray(band.weight)
+    to_y, to_x = (
+        xp.asarray(np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64)) for k in (band.ky, band.kx)
+    )
+    to_x = xp.ascontiguousarray(to_x.T)
+    if on_gpu(spectra):
+        sets, frames = SETS_AT_ONCE, FRAMES_AT_ONCE if spectra.shape[0] == 1 else spectra.shape[1]
+    else:
+        sets, frames = 1, 1
+    maps = np.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
+    for first in range(0, spectra.shape[0], sets):
+        for begin in range(0, spectra.shape[1], frames):
+            some = slice(first, first + sets), slice(begin, begin + frames)
+            product = _product(spectra[some], total[some[0]], weight)
+            maps[some] = to_numpy((to_y @ (product @ to_x)).real)
+    return maps
+
+
+def _product(spectra: Any, total: Any, weight: Any) -> Any:
+    """Weighted product of each spectrum with the conjugate of the others' sum."""
+    if not on_gpu(spectra):
+        return _cpu_correlation.weighted_product(spectra, total, weight)
+    xp = array_module(spectra)
+    product = xp.conj(total[:, None] - spectra)
+    product *= spectra
+    product *= weight
+    return product

@@ -1,0 +1,53 @@
+"""Raw frames together with what corrects them, so that no corrected copy of a movie is ever held."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nextpyp_nb.kernels.backend import array_module
+from nextpyp_nb.kernels.gain import donor_pixels
+
+DONORS_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Raw frames (frame, y, x) of any type, a gain to multiply with or None, a map of bad pixels (y, x)."""
+
+    raw: Any
+    gain: Any
+    bad: Any
+
+    @cached_property
+    def places(self) -> Any:
+        """The bad pixels, flat."""
+        return array_module(self.bad).flatnonzero(self.bad)
+
+    @cached_property
+    def factor(self) -> Any:
+        """What counts are multiplied with, 0 where bad: float32 (y, x)."""
+        xp = array_module(self.bad)
+        return xp.where(self.bad, xp.float32(0), xp.float32(1) if self.gain is None else self.gain)
+
+    def blocks(self, most: int = 1 << 30) -> Iterator[tuple[slice, Any]]:
+        """Some frames at a time, ``most`` or fewer, with what fills their bad pixels (frame, place)."""
+        n = len(self.raw)
+        together = min(most, max(1, DONORS_AT_ONCE // max(len(self.places), 1)))
+        for first in range(0, n, together):
+            last = min(first + together, n)
+            yield slice(first, last), donor_pixels(self.bad, self.places, first, last)
+
+    def corrected(self) -> Iterator[Any]:
+        """Each frame as float32, gain applied, bad pixels replaced; the next takes the place of the last."""
+        xp = array_module(self.raw)
+        frame = xp.empty(self.raw.shape[1:], xp.float32)
+        flat = frame.reshape(-1)
+        for some, donors in self.blocks():
+            for raw, fill in zip(self.raw[some], donors, strict=True):
+                if self.gain is None:
+                    frame[...] = raw
+                else:
+                    xp.multiply(raw, self.gain, out=frame, dtype=xp.float32)
+                flat[self.places] = flat[fill]
+                yield frame
