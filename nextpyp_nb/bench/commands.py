@@ -18,6 +18,26 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_files(add("files", help="damaged files of every format: each is read or refused"))
     _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
     _add_faults(add("faults", help="kills, failing disks, races, broken writers: what holds"))
+    _add_rates(add("rates", help="copying against dd, and whether a session keeps up with a microscope"))
+
+
+def _add_rates(rates: argparse.ArgumentParser) -> None:
+    rates.add_argument("--movies", type=int, default=1000)
+    rates.add_argument("--per-minute", type=float, default=10.0)
+    rates.add_argument("--cost", type=float, default=4.0, metavar="S", help="of a movie's kernels, pretended")
+    rates.add_argument("--scale", type=float, default=12.0, help="how much faster time runs")
+    rates.add_argument("--megabytes", type=int, default=300, help="of the movie that is copied")
+    rates.add_argument("--json", type=Path, metavar="FILE")
+    rates.set_defaults(command=_rates)
+
+
+def _rates(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.rates import bench_rates
+
+    return bench_rates(
+        movies=options.movies, per_minute=options.per_minute, cost=options.cost, scale=options.scale,
+        megabytes=options.megabytes, out=options.json,
+    )  # fmt: skip
 
 
 def _add_faults(faults: argparse.ArgumentParser) -> None:

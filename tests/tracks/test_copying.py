@@ -43,6 +43,19 @@ def test_an_existing_file_is_never_overwritten(movie, tmp_path, operation):
     assert movie.source.exists()
 
 
+def test_what_appears_while_a_copy_is_made_stays(movie, tmp_path):
+    place = tmp_path / "raw" / "m.tiff"
+
+    class Meanwhile(copying.Throttle):
+        def take(self, size):
+            place.write_bytes(b"someone else was quicker")
+
+    with pytest.raises(Conflict):
+        transfer_file(movie, place, "copy", Meanwhile(0.0))
+    assert place.read_bytes() == b"someone else was quicker"
+    assert [p.name for p in place.parent.iterdir()] == ["m.tiff"]
+
+
 def test_a_link_points_at_the_source(movie, tmp_path):
     done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "link")
     assert done.path.readlink() == movie.source

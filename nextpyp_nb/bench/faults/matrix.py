@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.bench.faults import arrivals, kills, long_runs, outages, races
+from nextpyp_nb.bench.faults import arrivals, kills, large, long_runs, outages, races
 from nextpyp_nb.formats.mutants import read_mutants
 
 Figures = dict[str, Any]
@@ -84,6 +84,10 @@ FAULTS = (
         code="F11", name="poison movies (segfault, abort, hang, killed for memory, NaN)",
         goal="exactly those put aside", trial=long_runs.poison,
         quick={"movies": 3, "kinds": ("segfault", "nan")}, full={"movies": 1000, "each": 2},
+    ),
+    Fault(
+        code="F16", name="a session of many movies, CPU seconds", goal="opens ≤ 2 s; constant cost a movie",
+        trial=large.large_session, quick={"movies": 1000}, full={"movies": 50_000},
     ),
     Fault(
         code="F17", name="a long collection", goal="< 1 MB per 1,000 movies, files constant",
