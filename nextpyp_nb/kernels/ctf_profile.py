@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter1d
+from scipy.ndimage import gaussian_filter, uniform_filter, uniform_filter1d
 
 from nextpyp_nb.kernels.ctf import ctf_image, wavelength
 from nextpyp_nb.kernels.fourier import radial_frequency
@@ -16,7 +16,7 @@ from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 _SHOWN = 0.49
 _GOOD, _FAIR, _PATIENCE = 0.66, 0.5, 3
 _PICTURE = 512
-_FLATTEN = 40
+_FLATTEN = 24
 
 
 def whole_model(spectrum: Spectrum, optics: Optics, lowest: float) -> FringeModel:
@@ -133,10 +133,10 @@ def spectrum_picture(spectrum: Spectrum, ctf: Ctf, lowest: float) -> NDArray[np.
     smooth = gaussian_filter(mean, max(size / 64, 1.0), mode="nearest")
     flat = spectrum.power / np.maximum(smooth, 1e-9)[ring] - 1.0
     flat[:, 0] = 0.0
-    broad, modes = size / _FLATTEN, ("wrap", "nearest")
+    broad, modes = 2 * (size // _FLATTEN) + 1, ("wrap", "nearest")
     flat = gaussian_filter(flat, 1.0, mode=modes)
-    flat -= gaussian_filter(flat, broad, mode=modes)
-    spread = np.sqrt(gaussian_filter(flat**2, broad, mode=modes))
+    flat -= uniform_filter(flat, broad, mode=modes)
+    spread = np.sqrt(np.maximum(uniform_filter(flat**2, broad, mode=modes), 0.0))
     data = np.clip(0.5 + 0.2 * flat / np.maximum(spread, 1e-9), 0, 1)
     theory = ctf_image(ctf, shape=(size, size), pixel_size=spectrum.pixel_size) ** 2
     theory[(radius < lowest) | (radius > 1.0 / ctf.fit_resolution)] = 0.5

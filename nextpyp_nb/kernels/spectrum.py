@@ -83,10 +83,12 @@ def power_spectrum(
     groups = xp.zeros((n_groups, size, size // 2 + 1), xp.float32)
     for group, tiles in zip(groups, members, strict=True):
         for image, (_, _, y, x) in product(images, tiles):
-            cut = image[y : y + side, x : x + side].astype(xp.float32)
-            cut = cut - (cut * window).sum() / window_sum
-            transform = _crop(fft.rfft2(cut * window), size, xp)
-            group += transform.real**2 + transform.imag**2
+            cut = image[y : y + side, x : x + side] * window
+            # Less the mean under the window, so that it does not leak.
+            cut -= (cut.sum() / window_sum) * window
+            transform = _crop(fft.rfft2(cut), size, xp)
+            group += transform.real**2
+            group += transform.imag**2
         group *= scale / (len(tiles) * len(images))
     groups = to_numpy(groups) / max(abs(float(average.mean())), 1e-12)
     shares = np.array([len(tiles) for tiles in members]) / len(kept)
