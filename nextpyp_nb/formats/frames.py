@@ -108,7 +108,7 @@ def _read_span(path: str | os.PathLike[str], start: int, stop: int, threads: int
         container: bool = file.read(4) in ifd.MAGIC
     if container:
         return tiff.read_tiff(path, start, stop, threads)
-    return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop)
+    return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop, threads)
 
 
 def _too_large(movie: Movie) -> BadFile:

@@ -1,6 +1,7 @@
 """Motion of one movie: read, gain, align, sum, previews."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,10 @@ EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 def correct_movie(path: Path, places: Places, settings: Settings, payload: dict[str, Any]) -> dict[str, Any]:
     """Read, gain, align and sum one movie; averages, motion and previews lie in ``places`` afterwards."""
     scope = settings.microscope
-    exposure = _read(path, settings, payload)
+    exposure = _unpacked(_read(path, settings, payload), settings)
     if not _is_micrograph(exposure, settings):
         watch_gain(
-            _unpacked(exposure.frames, settings), places.folder, places.name, settings,
+            exposure.frames, places.folder, places.name, settings,
             events=exposure.fractions is not None,
         )  # fmt: skip
     corrected = _corrected(exposure, settings, payload)
@@ -101,7 +102,7 @@ def _count_on_device(streams: EventStreams, bounds: Sequence[int], *, device: in
 
 
 def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) -> CorrectedMovie:
-    scope, frames = settings.microscope, _unpacked(exposure.frames, settings)
+    scope, frames = settings.microscope, exposure.frames
     doses = exposure.doses(scope.dose)
     before, doses = np.split(doses, [exposure.first])
     doses = doses[: len(frames)]
@@ -165,13 +166,14 @@ def _found_pixels(corrected: CorrectedMovie, settings: Settings, events: bool) -
     return np.argwhere(bad if defects is None else bad & ~defects)
 
 
-def _unpacked(frames: Any, settings: Settings) -> Any:
-    """The frames, with two pixels from each byte where the gain reference is twice as wide."""
-    path = Path(settings.gain.reference)
+def _unpacked(exposure: Exposure, settings: Settings) -> Exposure:
+    """With two pixels from each byte where the gain reference is twice as wide as the frames."""
+    path, frames = Path(settings.gain.reference), exposure.frames
     if frames.dtype != np.uint8 or not path.is_file():
-        return frames
+        return exposure
     shape = _gain_shape(path, path.stat().st_mtime_ns)
-    return unpack_halves(frames) if says_packed(shape, frames.shape[1:]) else frames
+    packed = says_packed(shape, frames.shape[1:])
+    return replace(exposure, frames=unpack_halves(frames)) if packed else exposure
 
 
 @lru_cache(maxsize=2)

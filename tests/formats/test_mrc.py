@@ -37,6 +37,7 @@ def test_reads_what_mrcfile_writes(tmp_path, rng, dtype, byteorder, extended):
     frames = read_frames(path, first=1, last=2)
     np.testing.assert_array_equal(frames, values[1:3])
     assert frames.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(read_frames(path, threads=3), values)
     assert whole(path) is None
 
 
