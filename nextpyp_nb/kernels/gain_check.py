@@ -73,12 +73,14 @@ def check_gain(
     flip_horizontal: bool = False,
     flip_vertical: bool = False,
     operation: str = "multiply",
+    movies: int | None = None,
 ) -> GainCheck:
     """Compare the sums of raw frames, one (y, x) for each movie, with the stored reference ``gain`` (y, x).
 
     Both y up; the reference as `orient_gain` takes it, of the same size or on its side. The frames' pattern
     is their sum over its local mean less one, that of the reference its logarithm less the local mean: they
     are opposite where frames must be multiplied, alike where they must be divided. Errors are from blocks.
+    ``movies`` says how many there are where ``sums`` are already those of several.
     """
     if not len(sums):
         raise ValueError("no movie to check the gain reference with, expected one or more")
@@ -110,7 +112,7 @@ def check_gain(
         margin=margin,
         fixed=fixed,
         counts=float(total.mean()),
-        movies=len(sums),
+        movies=len(sums) if movies is None else movies,
         fits=tuple(fits),
     )
 

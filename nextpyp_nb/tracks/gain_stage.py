@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,11 @@ def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, even
     if last is not None and last["verdict"] != UNCLEAR and len(paths) < ENOUGH:
         return
     operation = gain_operation(settings.gain.operation, reference, events)
-    totals = _of_one_size(_read_sums(paths))
-    if not totals:
+    halves, movies = _halves(_read_sums(paths))
+    if not movies:
         return
-    check, picture = _checked(totals, settings, operation)
-    final = len(totals) >= (MOST if check.verdict == UNCLEAR else ENOUGH)
+    check, picture = _checked(halves, movies, settings, operation)
+    final = movies >= (MOST if check.verdict == UNCLEAR else ENOUGH)
     write_jpeg(gain_folder(folder) / "check.jpg", picture)
     record = describe(check, operation) | {"set": as_set(settings), "final": final}
     with published(gain_folder(folder) / "check.json") as part:
@@ -71,13 +71,29 @@ def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, even
             path.unlink(missing_ok=True)
 
 
-def _read_sums(paths: Sequence[Path]) -> list[NDArray[np.float32]]:
+def _read_sums(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
     """The sums that are still there: another worker may just have ended the check."""
-    found = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
-            found.append(read_arrays(path)["total"].astype(np.float32))
-    return found
+            yield read_arrays(path)["total"]
+
+
+def _halves(sums: Iterable[NDArray[Any]]) -> tuple[list[NDArray[np.float32]], int]:
+    """Sums over every other movie, and the number of movies; those of another size than the first are left out.
+
+    Twenty large sums at once would take more memory than all else.
+    """
+    halves: list[NDArray[np.float32]] = []
+    count = 0
+    for total in sums:
+        if halves and total.shape != halves[0].shape:
+            continue
+        if count < 2:
+            halves.append(total.astype(np.float32))
+        else:
+            halves[count % 2] += total
+        count += 1
+    return halves, count
 
 
 def check_files(paths: Sequence[Path], settings: Settings) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -88,8 +104,8 @@ def check_files(paths: Sequence[Path], settings: Settings) -> tuple[dict[str, An
     if not paths:
         raise FileNotFoundError("no movie to check the gain reference with")
     operation = gain_operation(settings.gain.operation, reference, holds_events(paths[0]))
-    sums = [_total(path, reference) for path in paths]
-    check, picture = _checked(_of_one_size(sums), settings, operation)
+    halves, movies = _halves(_total(path, reference) for path in paths)
+    check, picture = _checked(halves, movies, settings, operation)
     return describe(check, operation) | {"set": as_set(settings)}, picture
 
 
@@ -100,23 +116,22 @@ def _total(path: Path, reference: Path) -> NDArray[np.float32]:
     return np.asarray(frames.sum(axis=0, dtype=np.float32))
 
 
-def _of_one_size(sums: list[Any]) -> list[Any]:
-    return [total for total in sums if total.shape == sums[0].shape]
-
-
 def _small(total: NDArray[Any]) -> NDArray[Any]:
     """Whole counts in 16 bits where they fit."""
     whole = total.min() >= 0 and total.max() <= 65535 and not (total % 1).any()
     return total.astype(np.uint16) if whole else total
 
 
-def _checked(sums: list[Any], settings: Settings, operation: str) -> tuple[GainCheck, NDArray[np.uint8]]:
-    gain = read_gain(Path(settings.gain.reference), shape=sums[0].shape)
+def _checked(
+    halves: list[Any], movies: int, settings: Settings, operation: str
+) -> tuple[GainCheck, NDArray[np.uint8]]:
+    gain = read_gain(Path(settings.gain.reference), shape=halves[0].shape)
     check = check_gain(
-        sums, gain, rotation=settings.gain.rotation, flip_horizontal=settings.gain.flip_horizontal,
-        flip_vertical=settings.gain.flip_vertical, operation=operation,
+        halves, gain, movies=movies, rotation=settings.gain.rotation,
+        flip_horizontal=settings.gain.flip_horizontal, flip_vertical=settings.gain.flip_vertical,
+        operation=operation,
     )  # fmt: skip
-    return check, gain_picture(sum(sums), gain, chosen=check.chosen, best=check.best)
+    return check, gain_picture(sum(halves), gain, chosen=check.chosen, best=check.best)
 
 
 def describe(check: GainCheck, operation: str) -> dict[str, Any]:
