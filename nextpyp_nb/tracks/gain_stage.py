@@ -79,7 +79,7 @@ def _read_sums(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
 
 
 def _halves(sums: Iterable[NDArray[Any]]) -> tuple[list[NDArray[np.float32]], int]:
-    """Sums over every other movie, and the number of movies; those of another size than the first are left out.
+    """Sums over every other movie of the first one's size, and the number of movies.
 
     Twenty large sums at once would take more memory than all else.
     """
