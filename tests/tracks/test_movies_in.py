@@ -51,7 +51,8 @@ def test_a_compressed_mrc_gives_the_micrograph_of_its_tiff(tmp_path, movie, sett
     expected = read_mrc(places("average"))[0]
     assert sorted(path.name for path in (session.folder / "raw").iterdir()) == ["a.mrc.bz2", "b.MRC.gz"]
     for name in session.micrographs["name"]:
-        np.testing.assert_array_equal(read_mrc(session.file("average", name))[0], expected)
+        # Sums may differ with the number of threads: by the last bit of 16.
+        np.testing.assert_allclose(read_mrc(session.file("average", name))[0], expected, rtol=1e-3)
 
 
 def test_micrographs_without_frames_go_the_whole_way(tmp_path, movie, settings):
