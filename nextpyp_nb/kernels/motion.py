@@ -113,7 +113,7 @@ def group_sums(
     bad, _ = _bad_pixels(frames, gain, defects, hot_pixels)
     xp = array_module(frames)
     sums = xp.zeros((max(1, len(frames) // group), *frames.shape[1:]), xp.float32)
-    for number, frame in enumerate(_corrected(frames, gain, bad)):
+    for number, frame in enumerate(Counts(raw=frames, gain=gain, bad=bad).corrected()):
         sums[min(number // group, len(sums) - 1)] += frame
     return sums
 

@@ -14,6 +14,7 @@ from scipy import ndimage
 from nextpyp_nb.formats.frames import read_frames
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star import read_motion_star, read_star, write_star
+from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import sum_frames
@@ -137,7 +138,8 @@ def test_particles_summed_by_relion_along_our_motion_are_ours(session, out):
         total = frames.sum(axis=0)
         assert (total[tuple(hot)] > 3 * np.median(total)).all()
         # RELION 3.1 reads hot pixels and defects but leaves them in: so they stay in ours here.
-        average, _ = sum_frames(iter(frames), motion.shifts, None, motion.local)
+        counts = Counts(raw=frames, gain=None, bad=np.zeros(frames.shape[1:], bool))
+        average, _ = sum_frames(counts, motion.shifts, None, motion.local)
         centres = mine[["rlnCoordinateY", "rlnCoordinateX"]].to_numpy()
         ours, kept = extract_particles(average, centres, pixel_size=PIXEL, box_px=box)
         assert kept.all()
