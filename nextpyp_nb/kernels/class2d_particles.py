@@ -33,6 +33,11 @@ class RingedParticles:
     def __len__(self) -> int:
         return len(self.half)
 
+    def taken(self, chosen: Any) -> "RingedParticles":
+        """Those of the particles at ``chosen`` (b,)."""
+        parts = (self.half, self.ctf2, self.power, self.noise)
+        return RingedParticles(self.grid, *(part[chosen] for part in parts))
+
 
 def ring_particles(
     images: Any,

@@ -281,12 +281,16 @@ class Classification:
             rows["counted"][rows["number"] == k] = False
             self.sums.clear(int(k))
             self._rename(k)
+            places, parts = [], []
             for block in np.unique(rows["block"][misfits]):
                 at = self.table.members(block)
-                part, particles = np.flatnonzero(np.isin(at, misfits)), self._particles(block, at)
-                self._sum(particles, at[part], part, -1.0)
-                rows["number"][at[part]] = k
-                self._sum(particles, at[part], part, 1.0)
+                part = np.flatnonzero(np.isin(at, misfits))
+                places.append(at[part])
+                parts.append(self._particles(block, at).taken(part))
+            at, particles = np.concatenate(places), together(parts)
+            self._sum(particles, at, np.arange(len(at)), -1.0)
+            rows["number"][at] = k
+            self._sum(particles, at, np.arange(len(at)), 1.0)
 
     def _renew(self, level: int, seen: Any, rng: np.random.Generator) -> None:
         """References and noise from the sums; early on, centred, and with new seeds for lost classes."""
