@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.fft import prev_fast_len
 
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
 from nextpyp_nb.records import FloatArray
 
@@ -163,7 +163,8 @@ class _Spectra:
             parts = [parts[:, first : first + group].sum(axis=1) for first in range(0, n, group)]
             parts = xp.stack(parts, axis=1)
         reach = search // self._step
-        near = correlations(parts, total, self._band, self._step * np.arange(-reach, reach + 1.0))[0]
+        places = self._step * np.arange(-reach, reach + 1.0)
+        near = to_numpy(correlations(parts, total, self._band, places)[0])
         offsets = self._step * (peak_positions(near) - reach)
         flat = near.reshape(len(near), -1)
         middle = np.median(flat, axis=1, keepdims=True)

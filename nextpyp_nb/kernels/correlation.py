@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels import _cpu_correlation
-from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
+from nextpyp_nb.kernels.cuda import cuda_kernel
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray
 
 HIGH_PASS = 0.008
 CROSS = 1.5
 SETS_AT_ONCE, FRAMES_AT_ONCE = 64, 8
+THREADS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,10 @@ def move_back(spectra: Any, band: Band, moves: FloatArray) -> Any:
     return spectra.sum(axis=1)
 
 
-def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> FloatArray:
+def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> Any:
     """Each image with ``total`` (set, ky, kx) less itself, at ``offsets`` (n,) px of y and x.
 
-    The result (set, frame, n, n) is on the host. A few offsets cost less as products of matrices than as
-    an inverse transform.
+    Gives (set, frame, n, n). A few offsets cost less as products of matrices than as an inverse transform.
     """
     xp = array_module(spectra)
     weight = xp.asarray(band.weight)
@@ -83,13 +84,33 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> F
         sets, frames = SETS_AT_ONCE, FRAMES_AT_ONCE if spectra.shape[0] == 1 else spectra.shape[1]
     else:
         sets, frames = 1, 1
-    maps = np.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
+    maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
     for first in range(0, spectra.shape[0], sets):
         for begin in range(0, spectra.shape[1], frames):
             some = slice(first, first + sets), slice(begin, begin + frames)
             product = _product(spectra[some], total[some[0]], weight)
-            maps[some] = to_numpy((to_y @ (product @ to_x)).real)
+            maps[some] = (to_y @ (product @ to_x)).real
     return maps
+
+
+def read_splines(maps: Any, offset: Any) -> tuple[Any, Any, Any]:
+    """Value (set, frame), slope and curvature (set, frame, 2) of cubic-spline maps (set, frame, n, n).
+
+    ``offset`` (set, frame, 2) is in px from their middle; beyond the last but one point a map goes on level.
+    """
+    if not on_gpu(maps):
+        return _cpu_correlation.read_splines(maps, offset)
+    xp, count = array_module(maps), maps.shape[0] * maps.shape[1]
+    value, slope, bend = (xp.empty(offset.shape[: 2 + axes]) for axes in (0, 1, 1))
+    cuda_kernel(xp, "correlation", "read_splines")(
+        (-(-count // THREADS),),
+        (THREADS,),
+        (
+            value, slope, bend, xp.ascontiguousarray(maps), xp.ascontiguousarray(xp.asarray(offset)),
+            np.int32(count), np.int32(maps.shape[2]),
+        ),
+    )  # fmt: skip
+    return value, slope, bend
 
 
 def _product(spectra: Any, total: Any, weight: Any) -> Any:

@@ -11,9 +11,8 @@ import numpy as np
 import scipy.ndimage
 import scipy.optimize
 
-from nextpyp_nb.kernels._cpu_correlation import read_splines
-from nextpyp_nb.kernels.backend import array_module, on_gpu
-from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back
+from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back, read_splines
 from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
 SIZE, SPACING = 96, 64  # px
@@ -148,43 +147,45 @@ def _windows(frames: Any, corners: FloatArray, whole: FloatArray) -> Any:
     return windows
 
 
-def _maps(patches: _Patches, further: FloatArray) -> FloatArray:
+def _maps(patches: _Patches, further: FloatArray) -> Any:
     """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved ``further``, px."""
     offsets = np.arange(-REACH, REACH + 1.0)
     total = move_back(patches.spectra, patches.band, further)
     maps = correlations(patches.spectra, total, patches.band, offsets)
-    noise = maps.std(axis=(1, 2, 3), keepdims=True)
-    maps /= np.maximum(noise, 1e-30)
-    spline = scipy.ndimage.spline_filter1d(np.eye(len(offsets)), axis=0).astype(np.float32)
-    return np.asarray(spline @ (maps @ spline.T))
+    xp = array_module(maps)
+    maps /= xp.maximum(maps.std(axis=(1, 2, 3), keepdims=True), 1e-30)
+    spline = xp.asarray(scipy.ndimage.spline_filter1d(np.eye(len(offsets)), axis=0).astype(np.float32))
+    return spline @ (maps @ spline.T)
 
 
-def _certainty(maps: FloatArray, offset: FloatArray) -> FloatArray:
+def _certainty(maps: Any, offset: FloatArray) -> Any:
     """Factors (patch, 1) from correlation to log likelihood, whose slopes scatter as its curvature says."""
+    xp = array_module(maps)
     _, slope, bend = read_splines(maps, offset)
     signal, noise = -bend.sum(axis=(1, 2)), (slope**2).sum(axis=(1, 2))
     pooled = POOLED_FRAMES / maps.shape[1]
-    signal = np.maximum(signal, 0) + pooled * max(signal.mean(), 0)
-    return np.asarray(signal / np.maximum(noise + pooled * noise.mean(), 1e-30))[:, None]
+    signal = xp.maximum(signal, 0) + pooled * xp.maximum(signal.mean(), 0)
+    return (signal / xp.maximum(noise + pooled * noise.mean(), 1e-30))[:, None]
 
 
-def _fit(maps: FloatArray, design: FloatArray, start: FloatArray, at: FloatArray) -> FloatArray:
+def _fit(maps: Any, design: FloatArray, start: FloatArray, at: FloatArray) -> FloatArray:
     """The likeliest amounts (15, 2) under the maps, made at ``at``, and a prior of unit variance."""
+    xp = array_module(maps)
     certainty = _certainty(maps, design @ start - at)
+    moving, made_at = xp.asarray(design), xp.asarray(at)
 
     def cost(amounts: FloatArray) -> tuple[float, FloatArray]:
-        amounts = amounts.reshape(start.shape)
-        value, slope, _ = read_splines(maps, design @ amounts - at)
-        uphill = np.tensordot(design, certainty[..., None] * slope, axes=((0, 1), (0, 1)))
-        total = 0.5 * np.sum(amounts**2) - np.sum(certainty * value)
-        return float(total), np.asarray((amounts - uphill).ravel())
+        value, slope, _ = read_splines(maps, moving @ xp.asarray(amounts.reshape(start.shape)) - made_at)
+        uphill = xp.tensordot(moving, certainty[..., None] * slope, axes=((0, 1), (0, 1)))
+        found = to_numpy(xp.append(uphill.ravel(), (certainty * value).sum()))
+        return float(0.5 * np.sum(amounts**2) - found[-1]), np.asarray(amounts - found[:-1])
 
     options = {"maxiter": 40}
     result = scipy.optimize.minimize(cost, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(result.x.reshape(start.shape))
 
 
-def _usual_amount(maps: FloatArray, unit: FloatArray) -> float | None:
+def _usual_amount(maps: Any, unit: FloatArray) -> float | None:
     """How much motion, Å, to expect for the frames to foretell each other best; None if they do not.
 
     The least amount makes the most careful test of whether there is any motion at all.
@@ -198,9 +199,9 @@ def _usual_amount(maps: FloatArray, unit: FloatArray) -> float | None:
     return AMOUNTS[int(np.argmax(gains))]
 
 
-def _foretold(maps: FloatArray, design: FloatArray) -> FloatArray:
+def _foretold(maps: Any, design: FloatArray) -> FloatArray:
     """Log likelihood (patch,) that each quarter of the frames gains by what the others say."""
-    frames = np.arange(maps.shape[1])
+    xp, frames = array_module(maps), np.arange(maps.shape[1])
     gain = np.zeros(len(maps))
     nothing = np.zeros((design.shape[2], 2))
     certainty = _certainty(maps, np.zeros((*design.shape[:2], 2)))
@@ -209,7 +210,9 @@ def _foretold(maps: FloatArray, design: FloatArray) -> FloatArray:
         # Centred over the frames that fit, the noise that a pair of frames shares cancels in the test.
         centred = design - design[:, ~held].mean(axis=1, keepdims=True)
         known = centred[:, ~held]
-        offset = centred[:, held] @ _fit(maps[:, ~held], known, nothing, np.zeros((*known.shape[:2], 2)))
-        moved, still = (read_splines(maps[:, held], place)[0] for place in (offset, 0 * offset))
-        gain += np.sum(certainty * (moved - still), axis=1)
+        offset = centred[:, held] @ _fit(
+            maps[:, xp.asarray(~held)], known, nothing, np.zeros((*known.shape[:2], 2))
+        )
+        moved, still = (read_splines(maps[:, xp.asarray(held)], place)[0] for place in (offset, 0 * offset))
+        gain += to_numpy(xp.sum(certainty * (moved - still), axis=1))
     return gain

@@ -6,11 +6,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import class2d_search, frame_sum
+from nextpyp_nb.kernels import class2d_search, correlation, frame_sum
 from nextpyp_nb.kernels._gpu_motion import add_moved
+from nextpyp_nb.kernels.backend import to_numpy
 from nextpyp_nb.records import local_shifts
 
-SOURCES = ("class2d", "events", "motion")
+SOURCES = ("class2d", "correlation", "events", "motion")
 
 
 @pytest.fixture
@@ -99,3 +100,12 @@ def test_the_best_poses_are_those_of_array_code(xp, monkeypatch, rotations, clas
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_allclose(found[2], expected[2], atol=1e-2)
+
+
+def test_splines_read_as_on_the_host(device):
+    rng = np.random.default_rng(24)
+    maps = rng.normal(size=(5, 7, 13, 13)).astype(np.float32)
+    offset = rng.uniform(-9, 9, (5, 7, 2))
+    found = correlation.read_splines(device.put(maps), offset)
+    for there, here in zip(found, correlation.read_splines(maps, offset), strict=True):
+        np.testing.assert_allclose(to_numpy(there), here, rtol=1e-6, atol=1e-6)
