@@ -193,6 +193,5 @@ def ctf_sentence(entry: dict[str, Any]) -> str:
     if known(entry.get("defocus_error")):
         parts.append(f"±{number(entry['defocus_error'])} Å")
     parts.append(f"fit {number(entry.get('fit_resolution'), 1, 'Å')}")
-    if doubt := ctf_doubt(entry):
-        parts.append(doubt)
-    return " · ".join(parts)
+    doubt = ctf_doubt(entry)
+    return " · ".join([doubt, *parts] if doubt else parts)
