@@ -14,8 +14,8 @@ from nextpyp_nb.views.quantities import quantity
 from nextpyp_nb.views.state import LiveState, Snapshot
 
 FIELDS = (
-    "picking.radius", "picking.threshold", "picking.distance", "picking.method", "ctf.max_resolution",
-    "ctf.min_defocus", "ctf.max_defocus", "ctf.phase_shift",
+    "picking.radius", "picking.threshold", "picking.distance", "picking.method", "ctf.min_defocus",
+    "ctf.max_defocus", "ctf.max_resolution", "ctf.phase_shift",
 )  # fmt: skip
 COMPARED = ("particles", "defocus_u", "defocus_v", "fit_resolution", "phase_shift", "total_motion")
 

@@ -43,28 +43,30 @@ function render({ model, el }) {
     const radius = (resolution) => nyquist / resolution * side / 2;
     function circle(resolution, colour, dashes, place) {
       const r = radius(resolution);
-      context.strokeStyle = context.fillStyle = colour;
+      context.strokeStyle = colour;
       context.setLineDash(dashes);
       context.beginPath();
       context.arc(side / 2, side / 2, r, 0, 2 * Math.PI);
       context.stroke();
-      context.fillText(`${resolution.toFixed(1).replace(".0", "")} Å`, side / 2 + r * Math.cos(place), side / 2 - r * Math.sin(place));
+      const at = [side / 2 + r * Math.cos(place), side / 2 - r * Math.sin(place) + 9];
+      const words = `${resolution.toFixed(1).replace(".0", "")} Å`, wide = context.measureText(words).width;
+      context.fillStyle = "rgb(0 0 0 / 65%)";
+      context.fillRect(at[0] - wide / 2 - 6, at[1] - 24, wide + 12, 32);
+      context.fillStyle = colour;
+      context.fillText(words, ...at);
     }
     context.font = "600 27px system-ui, sans-serif";
     context.textAlign = "center";
     context.lineWidth = 2.5;
-    context.shadowColor = "#000";
-    context.shadowBlur = 4;
     let last = 40;
     for (const resolution of ROUND) {
       const r = radius(resolution);
       if (r > 0.97 * side / 2 || r - last < 44 || (fit > 0 && Math.abs(r - radius(fit)) < 40)) continue;
-      circle(resolution, "rgb(255 255 255 / 75%)", [3, 9], 0.25 * Math.PI);
+      circle(resolution, "#ffd54a", [3, 9], 0.25 * Math.PI);
       last = r;
     }
     context.lineWidth = 4;
     if (fit > 0 && radius(fit) <= side / 2) circle(fit, "#ff8d7f", [8, 8], 0.75 * Math.PI);
-    context.shadowBlur = 0;
   }
 
   canvas.addEventListener("pointermove", (event) => {
