@@ -33,9 +33,8 @@ class TryOutCard(Box):
         self.number: str | None = None
         self._revision: Any = None
         self.note = text("", "nb-grow")
-        self.form = Form(
-            [i for i in Settings.items() if i.key in FIELDS], session.settings, changed=self._edited
-        )
+        known = {item.key: item for item in Settings.items()}
+        self.form = Form([known[key] for key in FIELDS], session.settings, changed=self._edited)
         self.try_button = button("Try", self.try_now, "nb-primary", "nb-try")
         self.use = button("Use for the session…", self.promote, "nb-promote")
         self.now = button("now", lambda: self.turn(False), "nb-show-now")

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from nextpyp_nb.session import open_session
+from nextpyp_nb.session.manual_picks import merged_picks
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -125,7 +126,76 @@ def test_two_pages_agree_and_a_closed_one_comes_back_the_same(open_page, demo):
     wait(lambda: state(again, "classify") == "running", 10, "Start does not start")
 
 
-def test_classes_come(open_page):
+def place_on_page(page, entry, y, x):
+    """Where the centre of pixel (y, x) of a micrograph, shown whole, lies on the page."""
+    box = page.locator(".nb-micrograph-canvas").bounding_box()
+    scale = min(box["width"] / entry["width"], box["height"] / entry["height"])
+    left = box["x"] + (box["width"] - entry["width"] * scale) / 2
+    top = box["y"] + (box["height"] - entry["height"] * scale) / 2
+    return left + (x + 0.5) * scale, top + (entry["height"] - 0.5 - y) * scale
+
+
+def particles_shown(page):
+    return int(re.match(r"[\d,]+", page.locator(".nb-pick-count").inner_text()).group().replace(",", ""))
+
+
+def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, demo):
+    page, session = open_page(), open_session("demo", root=demo[2] / "sessions")
+    wait(lambda: len(session.micrographs) >= 2, 90, "no micrographs")
+    page.locator(".nb-tab-micrographs").first.click()
+    page.locator(".nb-first").click()
+    entry = session.micrographs.iloc[0].to_dict()
+    count = int(entry["particles"])
+    wait(lambda: entry["name"] in page.locator(".nb-micrograph-name").inner_text(), 30, "not the first")
+    wait(lambda: particles_shown(page) == count, 30, "other particles than in the table")
+
+    def particles():
+        return int(session.micrograph(entry["name"])["particles"])
+
+    picks = merged_picks(session.folder, entry["name"])
+    inner = ((picks.centres > 60) & (picks.centres < entry["height"] - 60)).all(axis=1)
+    at = place_on_page(page, entry, *picks.centres[inner][0])
+    page.locator(".nb-mode-remove").click()
+    page.mouse.click(*at)
+    wait(lambda: particles() == count - 1 == particles_shown(page), 30, "the pick is not removed")
+    assert "1 removed by hand" in page.locator(".nb-by-hand").inner_text()
+    page.locator(".nb-mode-add").click()
+    page.mouse.click(*at)
+    wait(lambda: particles() == count == particles_shown(page), 30, "the pick does not come back")
+    page.locator(".nb-mode-add").click()
+    slider = page.locator(".nb-threshold")
+    slider.fill(slider.get_attribute("max"))
+    assert particles_shown(page) == 0
+    page.locator(".nb-as-picked").click()
+    assert particles_shown(page) == count
+    slider.fill("4.5")
+    page.locator(".nb-use-threshold").click()
+    page.locator(".nb-micrographs .nb-change .nb-change-cancel").click()
+    radius = page.locator(".nb-tryout .nb-field-picking-radius input")
+    radius.fill("60")
+    radius.press("Tab")
+    page.locator(".nb-try:enabled").click()
+    page.locator(".nb-show-tried").wait_for(timeout=120_000)
+    assert "picking.radius = 60" in page.locator(".nb-tried-result").inner_text()
+    assert session.settings.picking.radius != 60
+    page.locator(".nb-show-now").click()
+    wait(lambda: particles_shown(page) == count, 30, "the session's picks do not come back")
+
+
+def test_classes_come_and_are_accepted_and_rejected(open_page, demo):
     page = open_page()
     page.locator(".nb-tab-classes").first.click()
     wait(lambda: page.locator(".nb-tile").count() >= 2, 240, "no 2D classes within four minutes")
+    session = open_session("demo", root=demo[2] / "sessions")
+    tiles = page.locator(".nb-tile")
+    one, two = (int(tiles.nth(i).get_attribute("data-identity")) for i in (0, 1))
+    for i, act in ((0, "accept"), (1, "reject")):
+        tiles.nth(i).click()
+        page.locator(f".nb-{act}:enabled").click()
+
+    def marks():
+        return session.classes.set_index("identity")["mark"].to_dict()
+
+    wait(lambda: (marks().get(one), marks().get(two)) == (1, 0), 30, "the classes are not marked")
+    page.locator(f".nb-tile.nb-accepted[data-identity='{one}']").wait_for()
+    page.locator(f".nb-tile.nb-rejected[data-identity='{two}']").wait_for()
