@@ -10,7 +10,7 @@ from nextpyp_nb.views.late import Box, Dropdown
 from nextpyp_nb.views.markup import known
 from nextpyp_nb.views.pieces import button, column, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plots import card_lines, thumbnail
-from nextpyp_nb.views.quantities import measured, quantity, seconds, values
+from nextpyp_nb.views.quantities import measured, quantity, seconds, stamps, values
 from nextpyp_nb.views.selection_bar import SelectionBar
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.widgets.gallery import ThumbnailGrid
@@ -112,7 +112,7 @@ class GalleryPage(Box):
             keep &= marks == self.state.value
         order = np.flatnonzero(keep)[self._order(table[keep])]
         chosen = table.iloc[order]
-        drawn = (chosen[["id", "finished"]] if "id" in chosen else chosen[["name"]]).to_numpy(), marks[order]
+        drawn = (order if "id" not in chosen else chosen["id"].to_numpy()), stamps(chosen), marks[order]
         same = self._drawn is not None and all(map(np.array_equal, drawn, self._drawn))
         self.shown, self.marks, self._drawn = chosen, marks[order], drawn
         self.alarms = self.snapshot.alarms

@@ -103,6 +103,12 @@ def seconds(table: pd.DataFrame) -> np.ndarray:
     return (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
 
 
+def stamps(table: pd.DataFrame) -> np.ndarray:
+    """A whole number a row that is another once the micrograph was done again, excluded or taken in."""
+    made = pd.DatetimeIndex(table["finished"]).asi8 if len(table) else np.zeros(0, np.int64)
+    return np.asarray(2 * (made // 2) + table["excluded"].to_numpy(bool))
+
+
 def shot_groups(table: pd.DataFrame) -> np.ndarray | None:
     """The shot position or optics group of each micrograph, or None where there is but one."""
     for column in ("acquired_shot", "optics_group"):

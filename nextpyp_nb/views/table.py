@@ -14,7 +14,7 @@ from nextpyp_nb.views.markup import clock, joined, markup
 from nextpyp_nb.views.micrograph_files import load
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.plots import card_lines
-from nextpyp_nb.views.quantities import QUANTITIES, measured, quantity, seconds, values
+from nextpyp_nb.views.quantities import QUANTITIES, measured, quantity, seconds, stamps, values
 from nextpyp_nb.views.selection import Chip, label
 from nextpyp_nb.views.selection_bar import SelectionBar
 from nextpyp_nb.views.state import LiveState, Snapshot
@@ -75,7 +75,7 @@ class TablePage(Box):
         """Show new rows in place; what is marked stays marked."""
         self.bar.draw(snapshot)
         self.table = snapshot.micrographs
-        self.alarms = snapshot.alarms
+        self.alarms, self.stamps = snapshot.alarms, stamps(snapshot.micrographs)
         self.marks = states(self.table, self.alarms) if len(self.table) else np.zeros(0, object)
         show(self.waits, not len(self.table))
         show(self.body, len(self.table) > 0)
@@ -135,7 +135,7 @@ class TablePage(Box):
             self.paint()
         keep = np.flatnonzero(self.selection.holds(self.table))
         self.order = keep[self._sorted(keep)]
-        drawn = (self.order, self.table.take(self.order)[["finished", "excluded"]].to_numpy(), self.columns)
+        drawn = (self.order, self.stamps[self.order], self.columns)
         if self._drawn is None or not all(map(np.array_equal, drawn, self._drawn)):
             self._drawn = drawn
             self.grid.set_count(len(self.order))

@@ -23,7 +23,7 @@ class WindowGrid(StreamingDataGrid):
         **more: Any,
     ) -> None:
         self.window, self.asked = window, asked
-        super().__init__(window(0, 0), index_name="#", debounce_delay=30, **more)
+        super().__init__(window(0, 0), index_name="#", debounce_delay=10, **more)
         self._name_columns()
 
     def set_count(self, count: int) -> None:
