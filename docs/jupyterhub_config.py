@@ -1,0 +1,32 @@
+"""JupyterHub with a server for each scientist and the list of sessions as a page for staff; see site.md."""
+
+import sys
+
+c = get_config()  # noqa: F821  given by JupyterHub
+
+# Who operates the microscopes. Groups may come from the authenticator instead.
+c.JupyterHub.load_groups = {"staff": {"users": ["operator"]}, "scientists": {"users": ["ada"]}}
+
+# The staff page: Voilà on loopback behind a proxy of its own, which asks the hub who it is.
+PORT = 10101
+c.JupyterHub.services = [
+    {
+        "name": "sessions",
+        "url": f"http://127.0.0.1:{PORT}",
+        "oauth_no_confirm": True,
+        "command": [
+            sys.executable, "-m", "jupyter_server_proxy.standalone", "--port", str(PORT), "--timeout", "120",
+            "--", sys.executable, "-m", "nextpyp_nb", "serve", "--behind-proxy", "--port", "{port}",
+            "--base-url", "{base_url}",
+        ],
+    }
+]  # fmt: skip
+c.JupyterHub.load_roles = [
+    {
+        "name": "opens-the-staff-page",
+        "groups": ["staff"],
+        "scopes": ["access:services!service=sessions"],
+    }
+]
+
+c.Spawner.default_url = "/lab"

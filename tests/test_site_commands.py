@@ -1,0 +1,71 @@
+"""Commands of a facility: tables of sessions, and what is refused."""
+
+import json
+
+import papermill
+import pytest
+
+from nextpyp_nb.cli import main
+from nextpyp_nb.site_commands import read_rows
+
+ROWS = [
+    {"name": "a", "data": "/x/*.tiff", "pixel": 1.1, "detect_rad": 80},
+    {"name": "b", "data": "/y/*.tiff"},
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "yaml", "json"])
+def test_a_table_reads_alike_in_each_form(tmp_path, form):
+    path = tmp_path / f"table.{form}"
+    if form in ("csv", "tsv"):
+        between = {"csv": ",", "tsv": "\t"}[form]
+        lines = [
+            ("name", "data", "pixel", "detect_rad"),
+            ("a", "/x/*.tiff", "1.1", "80"),
+            ("b", "/y/*.tiff", "", ""),
+        ]
+        path.write_text("".join(between.join(line) + "\n" for line in lines))
+    else:
+        # JSON is YAML.
+        path.write_text(json.dumps(ROWS))
+    first, second = read_rows(path)
+    assert {key: str(value) for key, value in first.items()} == {key: str(v) for key, v in ROWS[0].items()}
+    assert second == ROWS[1]
+
+
+def test_each_row_is_run_and_one_that_fails_is_told(tmp_path, monkeypatch, capsys):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps(ROWS))
+    ran = []
+
+    def execute(source, target, parameters, **_):
+        ran.append(parameters)
+        if parameters["name"] == "b":
+            raise papermill.PapermillExecutionError(0, 1, "", "RuntimeError", "no pixel size", [])
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    code = main(["batch", str(table), "--root", str(tmp_path / "s"), "--out", str(tmp_path / "out")])
+    assert code == 1
+    assert ran[0]["settings"] == {"detect_rad": 80}
+    assert ran[0]["pixel"] == 1.1
+    assert ran[0]["root"] == str(tmp_path / "s")
+    said = capsys.readouterr().out
+    assert "a: done" in said
+    assert "b: failed: no pixel size" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [([{"name": "a"}], "at least a name and data"), ([ROWS[0]] * 2, "several rows for a"), ({}, "no list")],
+)
+def test_a_table_that_cannot_be_is_refused_before_anything_runs(tmp_path, capsys, rows, problem):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps(rows))
+    assert main(["batch", str(table), "--out", str(tmp_path / "out")]) == 1
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_others_may_not_reach_the_page_unless_told(capsys):
+    assert main(["serve", "--address", "0.0.0.0"]) == 1
+    assert "add --open-to-network" in capsys.readouterr().err
