@@ -9,10 +9,10 @@
 
 Particles stay where they are: ``read(ids)`` gives their images and CTFs when a block of them is due, and a
 bounded number is kept. Sums over classes live on: a particle seen again has its old share taken out before
-the new one goes in, so each counts once, and an update costs five looks at each new particle or ``REPLAY``
-looks, however long the session. While data are scarce the classes are found anew (annealed) each time they
-doubled. The state holds the names of all batches and depends on nothing but the record of calls and the
-seed. If ``read`` raises in the middle, drop the engine and go on from the state saved last.
+the new one goes in, so each counts once, and an update costs five looks at each new particle and one at
+``REPLAY`` older ones, however long the session. While data are scarce the classes are found anew (annealed)
+each time they doubled. The state holds the names of all batches and depends on nothing but the record of
+calls and the seed. If ``read`` raises in the middle, drop the engine and go on from the state saved last.
 """
 
 from collections.abc import Mapping
@@ -112,21 +112,19 @@ class Classification:
         self.table.drop(np.flatnonzero(gone))
         return int(gone.sum())
 
-    def update(self, progress: Progress | None = None, *, replay: int | None = None) -> Class2dUpdate:
-        """Search the new particles and look again at ``replay`` that were seen before.
-
-        When not said: often enough to settle the new ones, and ``REPLAY`` at least.
-        """
+    def update(self, progress: Progress | None = None, *, replay: int = REPLAY) -> Class2dUpdate:
+        """Search the new particles until they are settled, and look again at ``replay`` older ones."""
         self.updates += 1
         rng = np.random.default_rng([self.setup.seed, self.updates])
         rows = self.table.rows
         new = int((rows["block"] == NO_CLASS).sum())
         self.table.cut_blocks(BLOCK)
         self._learn_noise()
-        budget = max(REPLAY, (SETTLED - 1) * new) if replay is None else replay
+        budget = (SETTLED - 1) * new + replay
         before, known = rows["number"].copy(), rows["visits"] > 0
         annealed = self._anneal_due()
-        tell = Counted(progress, len(rows) if annealed else new, budget)
+        expected = (SETTLED - 1) * new + min(replay, len(rows) - new)
+        tell = Counted(progress, len(rows) if annealed else new, expected)
         if annealed:
             self._anneal(rng, tell)
         while len(self.references) and (due := self.table.due(self.updates, self._share(), budget)):
