@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     delete.add_argument("--yes", metavar="NAME", help="the name again, instead of typing it")
     delete.add_argument("--with-raw", type=int, metavar="N", help="number of moved movies that go with it")
     delete.set_defaults(command=_delete)
+    rebuild = add("rebuild", parents=[named], help="make a lost database anew from journal and files")
+    rebuild.set_defaults(command=_rebuild)
     add("settings", help="every setting with unit, default and nextPYP's name").set_defaults(
         command=_settings
     )
@@ -109,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     hidden.add_argument("--idle", action="store_true")
     hidden.set_defaults(command=_serve)
     return parser
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    from nextpyp_nb.session.journal import rebuild
+
+    _say(rebuild(open_session(options.name, root=options.root).folder))
+    return 0
 
 
 def _add_new(new: argparse.ArgumentParser) -> None:

@@ -59,7 +59,7 @@ MUTANTS = (
     Mutant(
         name="delete a source that changed", file="tracks/copying.py",
         old='    unchanged(found, "was moved; the source is kept")\n', new="",
-        tests=f"{FAULTS} -k combination",
+        tests="tests/tracks/test_copying.py",
     ),
     Mutant(
         name="delete without being asked to move", file="tracks/intake.py",

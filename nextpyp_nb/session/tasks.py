@@ -108,6 +108,26 @@ class Tasks(Database):
                 )  # fmt: skip
             self.log("micrograph_done", _summary(record), track="preprocess", movie=task.name)
 
+    def restore_micrograph(
+        self, movie_id: int, keys: Mapping[str, str], revision: int, record: Mapping[str, Any]
+    ) -> None:
+        """Results that were committed before the database was lost count again."""
+        now = time.time()
+        with self.transaction():
+            row = self._row("SELECT name, path FROM movie WHERE id = ?", movie_id)
+            assert row is not None
+            self._run(
+                "UPDATE task SET state = 'running', epoch = ?, started = ? WHERE movie_id = ?",
+                self.epoch, now, movie_id,
+            )  # fmt: skip
+            task = ClaimedTask(
+                movie_id=movie_id, name=row["name"], path=row["path"], first_stage=STAGES[0],
+                keys=dict(keys), revision=revision, attempts=0, alone=False, epoch=self.epoch,
+            )  # fmt: skip
+            self.commit_micrograph(task, record)
+            # Whether the settings in force ask for more, claiming finds out.
+            self._run("UPDATE task SET state = 'ready' WHERE movie_id = ?", movie_id)
+
     def task_failed(
         self, task: ClaimedTask, kind: str, reason: str, traceback: str | BaseException | None = None
     ) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
 from nextpyp_nb.session.gain_check import FITS, UNCLEAR, read_gain_check
+from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.tasks import ClaimedTask
 from nextpyp_nb.tracks.track import Live, Track, explain
 
@@ -77,6 +78,10 @@ class PreprocessTrack(Track):
             return
         if isinstance(outcome, Done):
             self.live.store.commit_micrograph(claimed, outcome.result)
+            note(self.live.folder, "micrograph", {
+                "name": claimed.name, "keys": claimed.keys, "revision": claimed.revision,
+                "record": outcome.result,
+            })  # fmt: skip
             self.live.logs[self.name].info("done", extra={"movie": claimed.name})
             self.live.wake("classify")
         else:

@@ -14,6 +14,7 @@ from nextpyp_nb.engine.slots import Slots
 from nextpyp_nb.engine.task import Task
 from nextpyp_nb.kernels.backend import gpu_count
 from nextpyp_nb.session import inbox
+from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.lease import Lease, acquire
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.store import Fenced, Store
@@ -72,6 +73,7 @@ class Runner:
         """Put the saved settings in force; what they touch becomes ready again."""
         self.store.latest_settings()[1].check()
         self.live.revision, self.live.settings = self.store.apply_settings()
+        note(self.folder, "settings", {"settings": self.live.settings.model_dump()})
         self.transfer.apply_settings()
         return self.store.reset_stages(self.live.settings)
 

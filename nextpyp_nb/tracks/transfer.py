@@ -9,6 +9,7 @@ from typing import Any
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.places import PART
 from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.compressing import transfer_movie
@@ -139,11 +140,13 @@ class TransferTrack(Track):
                 transfer_movie, movie.found, self.live.folder / "raw", movie.name, chosen, self._throttle
             )
             self._manifest.add(done)
-            store.movie_done(
-                movie.id, path=str(done.path), size=done.size, mtime_ns=movie.found.mtime_ns,
-                source_size=movie.found.size, inode=movie.found.inode, hash=done.digest,
-                operation=chosen.operation, note=movie.note or None,
-            )  # fmt: skip
+            taken = {
+                "path": str(done.path), "size": done.size, "hash": done.digest,
+                "mtime_ns": movie.found.mtime_ns, "source_size": movie.found.size,
+                "inode": movie.found.inode, "operation": chosen.operation, "note": movie.note or None,
+            }  # fmt: skip
+            store.movie_done(movie.id, **taken)
+            note(self.live.folder, "movie", {"name": movie.name, "source": str(movie.found.source), **taken})
             self._intake.taken(str(movie.found.source), chosen.operation)
             self._tell(movie)
             self.live.wake("preprocess")

@@ -78,6 +78,15 @@ def test_move_deletes_last_and_only_what_is_unchanged(movie, tmp_path):
     assert digest_of(done.path) == done.digest
 
 
+def test_a_source_that_changed_after_the_move_is_kept(movie, tmp_path):
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "move")
+    with movie.source.open("ab") as more:
+        more.write(b"late frame")
+    with pytest.raises(Changed):
+        release(movie, done.path, done.digest)
+    assert movie.source.exists()
+
+
 def test_move_keeps_the_source_when_the_copy_was_damaged(movie, tmp_path):
     done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "move")
     with done.path.open("r+b") as copy:
