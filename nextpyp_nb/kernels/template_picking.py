@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import scipy.ndimage
+from scipy.spatial.transform import Rotation
 
 from nextpyp_nb.kernels.backend import array_module, fft_module
 from nextpyp_nb.kernels.ctf import ctf_image
@@ -16,6 +17,8 @@ from nextpyp_nb.kernels.picking import check_picking, flat_darkness, scored_plac
 from nextpyp_nb.records import Ctf, FloatArray, Picks
 
 _COMPONENTS = 30
+# Views of a map.
+_DIRECTIONS = 36
 _PIXELS_AT_ONCE = 1 << 12
 # So much higher than five sizes do hundreds of rotated templates score in noise.
 _MORE_TRIALS = 1.2
@@ -61,14 +64,47 @@ def template_bank(
                        math.ceil(2.0 * math.pi * radius / template_low_pass))  # fmt: skip
     flat = rotated.reshape(len(rotated), -1)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    power, vectors = np.linalg.eigh(flat @ flat.T)
+    many = len(flat) > flat.shape[1]
+    power, vectors = np.linalg.eigh(flat.T @ flat if many else flat @ flat.T)
     kept = (np.arange(len(power)) >= len(power) - _COMPONENTS) & (power > 1e-5 * power[-1])
-    weights = vectors[:, kept] * np.sqrt(power[kept])
-    components = (vectors[:, kept].T @ flat) / np.sqrt(power[kept])[:, None]
+    if many:
+        components = vectors[:, kept].T
+        weights = flat @ vectors[:, kept]
+    else:
+        components = (vectors[:, kept].T @ flat) / np.sqrt(power[kept])[:, None]
+        weights = vectors[:, kept] * np.sqrt(power[kept])
     return TemplateBank(
         components=components.reshape(-1, *rotated.shape[1:]).astype(np.float32),
         weights=weights.astype(np.float32), pixel_size=coarse_pixel, radius=radius,
     )  # fmt: skip
+
+
+def map_projections(
+    volume: FloatArray, *, pixel_size: float, template_low_pass: float = 20.0
+) -> tuple[FloatArray, float]:
+    """Projections (36, box, box) of a map (box, box, box) from all sides, and their pixel size (Å).
+
+    The map has protein bright, px of ``pixel_size`` Å, its particle at voxel box // 2; directions lie on a
+    spiral over the sphere, some 33° apart. Detail finer than ``template_low_pass`` (Å) is left out.
+    """
+    volume = np.asarray(volume, np.float32)
+    side = len(volume)
+    if volume.shape != (side, side, side) or side < 16 or not float(volume.std()) > 0:
+        raise ValueError(f"expected a map, a cube of 16 px or more that is not blank; got {volume.shape}")
+    small = min(side, max(16, 2 * math.ceil(1.5 * side * pixel_size / template_low_pass)))
+    spectrum = scipy.fft.fftshift(scipy.fft.fftn(scipy.fft.ifftshift(volume)))
+    low = slice(side // 2 - small // 2, side // 2 - small // 2 + small)
+    cropped = scipy.fft.ifftn(scipy.fft.ifftshift(spectrum[low, low, low])).real
+    coarse = (scipy.fft.fftshift(cropped) * (small / side) ** 3).astype(np.float32)
+    middle = np.full(3, small // 2)
+    projections = np.empty((_DIRECTIONS, small, small), np.float32)
+    for number in range(_DIRECTIONS):
+        cosine = 1.0 - (2.0 * number + 1.0) / _DIRECTIONS
+        turn = number * math.pi * (3.0 - math.sqrt(5.0))
+        turned = Rotation.from_euler("ZY", [turn, math.acos(cosine)]).as_matrix()[::-1, ::-1]
+        view = scipy.ndimage.affine_transform(coarse, turned, middle - turned @ middle, order=1)
+        projections[number] = view.sum(axis=0)
+    return projections, pixel_size * side / small
 
 
 def find_by_template(

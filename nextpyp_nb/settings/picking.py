@@ -19,7 +19,7 @@ class ParticleDetection(Section):
         alias="detect_method",
     )  # fmt: skip
     templates: str | None = setting(
-        None, "Templates", "Stack of class averages (.mrcs, .mrc), protein bright, for method template.",
+        None, "Templates", "Class averages (.mrcs) or a map (a cube, .mrc) to look for, protein bright.",
         path="file", advanced=True,
     )  # fmt: skip
     template_pixel_size: float | None = setting(

@@ -11,7 +11,12 @@ from nextpyp_nb.formats.mrc import read_mrc
 from nextpyp_nb.formats.picks import read_picks
 from nextpyp_nb.kernels.backend import to_device
 from nextpyp_nb.kernels.picking import above_threshold, find_candidates
-from nextpyp_nb.kernels.template_picking import TemplateBank, find_by_template, template_bank
+from nextpyp_nb.kernels.template_picking import (
+    TemplateBank,
+    find_by_template,
+    map_projections,
+    template_bank,
+)
 from nextpyp_nb.records import Ctf, Picks
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places
@@ -108,7 +113,7 @@ def _bank(settings: Settings, pixel_size: float) -> TemplateBank:
         raise ValueError("no templates to look for: set picking.templates to a stack of class averages")
     path = Path(chosen.templates)
     if not path.is_file():
-        raise FileNotFoundError(f"there are no templates at {path}: give a stack of class averages")
+        raise FileNotFoundError(f"there are no templates at {path}: give a stack of class averages or a map")
     return _bank_of(
         path, path.stat().st_mtime_ns, chosen.template_pixel_size, pixel_size, chosen.radius,
         chosen.template_low_pass,
@@ -123,7 +128,10 @@ def _bank_of(
     templates, own = read_mrc(path, stack=True)
     if given is None and not own > 0:
         raise ValueError(f"{path.name} does not say its pixel size: set picking.template_pixel_size (Å)")
+    templates, own = np.asarray(templates, np.float32), given or own
+    if path.suffix != ".mrcs" and len(set(templates.shape)) == 1:
+        templates, own = map_projections(templates, pixel_size=own, template_low_pass=low_pass)
     return template_bank(
-        np.asarray(templates, np.float32), template_pixel_size=given or own, pixel_size=pixel_size,
+        templates, template_pixel_size=own, pixel_size=pixel_size,
         radius=radius, template_low_pass=low_pass,
     )  # fmt: skip

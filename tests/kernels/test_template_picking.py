@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.picking import above_threshold
-from nextpyp_nb.kernels.template_picking import find_by_template, template_bank
+from nextpyp_nb.kernels.template_picking import find_by_template, map_projections, template_bank
 from nextpyp_nb.records import Ctf
 
 PIXEL, RADIUS, BOX = 2.0, 60.0, 97
@@ -109,3 +109,40 @@ def test_says_what_is_wrong_with_templates(templates, word):
 def test_templates_for_other_micrographs_are_refused(bank):
     with pytest.raises(ValueError, match="do not fit"):
         find_by_template(np.zeros((600, 600), np.float32), bank, pixel_size=3.7)
+
+
+def solid(box=48, pixel=4.0):
+    """A map (box, box, box) of two blobs 60 Å apart along z, and its pixel size."""
+    z, y, x = np.mgrid[:box, :box, :box] - box // 2
+    blobs = [np.exp(-((pixel * z - at) ** 2 + (pixel * y) ** 2 + (pixel * x) ** 2) / 400) for at in (-30, 30)]
+    return (blobs[0] + blobs[1]).astype(np.float32), pixel
+
+
+def test_a_map_is_seen_from_all_sides_about_its_middle():
+    volume, pixel = solid()
+    views, coarse = map_projections(volume, pixel_size=pixel, template_low_pass=15.0)
+    np.testing.assert_allclose(views.sum(axis=(1, 2)) * coarse**3, volume.sum() * pixel**3, rtol=0.02)
+    y, x = (np.mgrid[: views.shape[1], : views.shape[2]] - views.shape[1] // 2) * coarse
+    mass = views.sum(axis=(1, 2))
+    for axis in (y, x):
+        assert np.abs((views * axis).sum(axis=(1, 2)) / mass).max() < 1.0
+    along = np.sqrt((views * (y**2 + x**2)).sum(axis=(1, 2)) / mass - 400)
+    # From above the blobs lie over each other, from the side 30 Å off the middle.
+    assert along.min() < 8
+    assert along.max() == pytest.approx(30, abs=2)
+    assert np.mean(along**2) == pytest.approx(900 * 2 / 3, rel=0.05)
+
+
+def test_a_map_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="a cube"):
+        map_projections(np.ones((20, 32, 32), np.float32), pixel_size=2.0)
+
+
+def test_picks_by_a_map():
+    volume, pixel = solid()
+    views, coarse = map_projections(volume, pixel_size=pixel, template_low_pass=20.0)
+    bank = template_bank(views, template_pixel_size=coarse, pixel_size=PIXEL, radius=RADIUS)
+    average, centres = drawn(4)
+    picks = above_threshold(find_by_template(average, bank, pixel_size=PIXEL, ctf=CTF), None)
+    distance = cdist(picks.centres, centres)
+    assert 2 * (distance.min(axis=0) < 15).sum() / (len(picks) + len(centres)) >= 0.95
