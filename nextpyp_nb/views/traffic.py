@@ -52,7 +52,7 @@ class TrafficCards(Box):
         free = min((volume.free for volume in volumes({"session": self.session.folder})), default=0)
         return markup(
             '<div class="nb-card-title"><b>Storage</b></div>{lines}'
-            '<div class="nb-muted nb-small">{need}</div>',
+            '<div class="nb-muted nb-small nb-need">{need}</div>',
             lines=joined(lines),
             need=_need(snapshot, free),
         )
@@ -160,4 +160,7 @@ def _need(snapshot: Snapshot, free: int) -> str:
 
 
 def _short(seconds: float) -> str:
-    return duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+    """Seconds that people compare, so not cut to minutes too soon."""
+    return (
+        duration(seconds) if seconds >= 600 else f"{seconds:.0f} s" if seconds >= 60 else f"{seconds:.1f} s"
+    )
