@@ -97,7 +97,7 @@ class GainCheck(Box):
             tooltip="All eight orientations, multiply and divide, on the first movies",
         )  # fmt: skip
         self.told = text("", "nb-gain-told")
-        super().__init__([self.start, self.told])
+        super().__init__([row(self.start), self.told])
         self.add_class("nb-column")
 
     @guarded

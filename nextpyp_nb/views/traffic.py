@@ -161,6 +161,4 @@ def _need(snapshot: Snapshot, free: int) -> str:
 
 def _short(seconds: float) -> str:
     """Seconds that people compare, so not cut to minutes too soon."""
-    return (
-        duration(seconds) if seconds >= 600 else f"{seconds:.0f} s" if seconds >= 60 else f"{seconds:.1f} s"
-    )
+    return duration(seconds) if seconds >= 600 else f"{number(seconds, 0 if seconds >= 60 else 1)} s"
