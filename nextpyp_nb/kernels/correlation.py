@@ -18,6 +18,7 @@ HIGH_PASS = 0.008
 CROSS = 1.5
 SETS_AT_ONCE, FRAMES_AT_ONCE = 64, 8
 THREADS = 64
+CACHED = 1 << 16  # points of a spectrum that a core keeps at hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
     if on_gpu(spectra):
         sets, frames = SETS_AT_ONCE, FRAMES_AT_ONCE if spectra.shape[0] == 1 else spectra.shape[1]
     else:
-        sets, frames = 1, 1
+        sets, frames = 1, max(1, CACHED // band.weight.size)
     maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
     for first in range(0, spectra.shape[0], sets):
         for begin in range(0, spectra.shape[1], frames):

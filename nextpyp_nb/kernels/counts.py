@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nextpyp_nb.kernels.backend import array_module
+import numpy as np
+
+from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.gain import donor_pixels
 
 DONORS_AT_ONCE = 1 << 21
@@ -51,3 +54,14 @@ class Counts:
                     xp.multiply(raw, self.gain, out=frame, dtype=xp.float32)
                 flat[self.places] = flat[fill]
                 yield frame
+
+
+def total_counts(frames: Any) -> Any:
+    """Sum of frames (frame, y, x) of any type, float32 (y, x)."""
+    xp = array_module(frames)
+    if on_gpu(frames) or frames.dtype == np.float16:
+        return frames.sum(axis=0, dtype=xp.float32)
+    total = np.zeros(frames.shape[1:], np.float32)
+    for frame in frames:
+        _cpu_motion.add_counts(total, frame)
+    return total

@@ -12,6 +12,7 @@ from nextpyp_nb.records import FloatArray
 
 FITS, OTHER, UNCLEAR = "fits", "another orientation fits better", "cannot tell yet"
 CORRECTED, FOREIGN = "movies look corrected already", "no orientation fits"
+MIDDLE_PX = 2048
 WINDOW = 15
 GRID = 16
 CERTAIN = 6.0
@@ -84,17 +85,15 @@ def check_gain(
     """
     if not len(sums):
         raise ValueError("no movie to check the gain reference with, expected one or more")
-    pattern = _reference_pattern(gain)
     shape = sums[0].shape
-    turned = [
-        (way, _turned(pattern, way)) for way in ORIENTATIONS if _turned(pattern[:1, :1], way) is not None
-    ]
-    turned = [(way, image) for way, image in turned if image.shape == shape]
-    if not turned:
+    ways = [way for way in ORIENTATIONS if shape == (gain.shape[::-1] if way[0] % 2 else gain.shape)]
+    if not ways:
         raise ValueError(
             f"the gain reference is {gain.shape}, expected {shape} as the frames, or on its side"
         )
     xp = array_module(sums[0])
+    sums, pattern = [_middle(image) for image in sums], _reference_pattern(_middle(gain))
+    turned = [(way, _turned(pattern, way)) for way in ways]
     total = sum(xp.asarray(image, dtype=xp.float32) for image in sums)
     frames = _frame_pattern(total)
     energy, power = float((frames**2).sum()), float((pattern**2).sum())
@@ -115,6 +114,12 @@ def check_gain(
         movies=len(sums) if movies is None else movies,
         fits=tuple(fits),
     )
+
+
+def _middle(image: Any) -> Any:
+    """The middle of a large image, which stays in the middle when the image is turned: it says enough."""
+    cut = [max(0, (side - MIDDLE_PX) // 2) for side in image.shape]
+    return image[cut[0] : image.shape[0] - cut[0], cut[1] : image.shape[1] - cut[1]]
 
 
 def _reference_pattern(gain: Any) -> Any:

@@ -124,7 +124,7 @@ def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
     for first in range(0, len(corners), together):
         some = slice(first, first + together)
         spectra[some] = low_spectra(_windows(frames, corners[some], whole), band)
-        move_back(spectra[some], band, np.broadcast_to(shifts - whole, (len(corners[some]), *shifts.shape)))
+    move_back(spectra, band, np.broadcast_to(shifts - whole, (len(corners), *shifts.shape)))
     return _Patches(
         centres=(corners + SIZE / 2) / np.array(frames.shape[1:]) - 0.5, spectra=spectra, band=band
     )

@@ -8,7 +8,7 @@ import numpy as np
 from nextpyp_nb.kernels import _cpu_motion
 from nextpyp_nb.kernels.align import align_frames, moving_part
 from nextpyp_nb.kernels.backend import array_module, on_gpu
-from nextpyp_nb.kernels.counts import Counts
+from nextpyp_nb.kernels.counts import Counts, total_counts
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import half_sums, sum_frames
@@ -198,7 +198,7 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
     for name, image in (("gain reference", gain), ("defect map", defects)):
         if image is not None and image.shape != shape:
             raise ValueError(f"the {name} is {image.shape}, expected {shape} as the frames")
-    total = _total(frames)
+    total = total_counts(frames)
     bad = ~xp.isfinite(total)
     if gain is not None:
         bad |= gain <= 0
@@ -213,17 +213,6 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
     if mean <= 0:
         raise ValueError(f"the frames hold no counts (mean {mean:g}): was the beam on, is the file whole?")
     return bad, mean
-
-
-def _total(frames: Any) -> Any:
-    """Sum of the frames, float32 (y, x)."""
-    xp = array_module(frames)
-    if on_gpu(frames) or frames.dtype == np.float16:
-        return frames.sum(axis=0, dtype=xp.float32)
-    total = np.zeros(frames.shape[1:], np.float32)
-    for frame in frames:
-        _cpu_motion.add_counts(total, frame)
-    return total
 
 
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:

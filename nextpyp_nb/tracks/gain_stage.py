@@ -17,6 +17,7 @@ from nextpyp_nb.formats.gain import gain_shape, read_gain, says_packed
 from nextpyp_nb.formats.pictures import write_jpeg
 from nextpyp_nb.formats.tiff import unpack_halves
 from nextpyp_nb.kernels.backend import to_numpy
+from nextpyp_nb.kernels.counts import total_counts
 from nextpyp_nb.kernels.gain_check import (
     CORRECTED,
     FITS,
@@ -52,7 +53,7 @@ def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, even
     if not settings.gain.reference or not reference.is_file() or (last and last["final"]):
         return
     sums = gain_folder(folder) / "sums"
-    write_arrays(sums / f"{name}.npz", total=_small(to_numpy(frames.sum(axis=0, dtype=np.float32))))
+    write_arrays(sums / f"{name}.npz", total=_small(to_numpy(total_counts(frames))))
     paths = sorted(sums.glob("*.npz"))[:MOST]
     if last is not None and last["verdict"] != UNCLEAR and len(paths) < ENOUGH:
         return
@@ -113,7 +114,7 @@ def _total(path: Path, reference: Path) -> NDArray[np.float32]:
     frames = read_frames(path)
     if frames.dtype == np.uint8 and says_packed(gain_shape(reference), frames.shape[1:]):
         frames = unpack_halves(frames)
-    return np.asarray(frames.sum(axis=0, dtype=np.float32))
+    return np.asarray(total_counts(frames))
 
 
 def _small(total: NDArray[Any]) -> NDArray[Any]:
