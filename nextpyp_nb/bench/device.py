@@ -18,7 +18,7 @@ import numpy as np
 from nextpyp_nb.bench.report import show, write_json
 from nextpyp_nb.formats.frames import read_exposure
 from nextpyp_nb.formats.tiff import write_movie_tiff
-from nextpyp_nb.kernels.backend import array_module, gpu_count, to_device, to_numpy
+from nextpyp_nb.kernels.backend import array_module, empty_for, gpu_count, to_device, to_numpy
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
@@ -147,7 +147,10 @@ def _from_file(xp: Any, rates: dict[str, float], frames: Any, device: int, threa
         write_movie_tiff(path, frames)
 
         def work() -> None:
-            correct_motion(to_device(read_exposure(path, threads=threads).frames, device), **KNOWN)
+            correct_motion(
+                to_device(read_exposure(path, threads=threads, empty=empty_for(device)).frames, device),
+                **KNOWN,
+            )
 
         ms = _timed(xp, work, 3)
     return _row(f"LZW TIFF with {threads} threads, read and corrected", ms, rates, 2 * frames.nbytes, 0)

@@ -71,17 +71,19 @@ def read_exposure(
     fractions: Fractions | None = None,
     eer_reduce: int = 1,
     decoder: Decoder | None = None,
+    empty: Callable[..., NDArray[Any]] = np.empty,
 ) -> Exposure:
     """Read frames first..last of a movie; those of an EER are ``fractions``, by default of 40 raw frames.
 
     The others are neither decoded nor held. A file of one image is read whole, whatever the range.
     A ``decoder`` makes them elsewhere (on a GPU) of the coded streams, and counts corrupt raw frames.
+    ``empty`` (shape, dtype) makes the array that other frames are decoded into.
     """
     movie = check_movie(path)
     try:
         if not holds_events(path):
             start, stop = (0, 1) if movie.n_frames == 1 else _span(first, last, movie.n_frames)
-            frames = _read_span(path, start, stop, threads)
+            frames = _read_span(path, start, stop, threads, empty)
             return Exposure(frames=frames, n_stored=movie.n_frames, first=start)
         groups = fractions or equal_fractions(movie.n_frames, 40)
         start, stop = _span(first, last, len(groups))
@@ -103,12 +105,18 @@ def holds_events(path: str | os.PathLike[str]) -> bool:
         return bool(eer.event_pages(container))
 
 
-def _read_span(path: str | os.PathLike[str], start: int, stop: int, threads: int) -> NDArray[Any]:
+def _read_span(
+    path: str | os.PathLike[str],
+    start: int,
+    stop: int,
+    threads: int,
+    empty: Callable[..., NDArray[Any]] = np.empty,
+) -> NDArray[Any]:
     with Path(path).open("rb") as file:
         container: bool = file.read(4) in ifd.MAGIC
     if container:
-        return tiff.read_tiff(path, start, stop, threads)
-    return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop, threads)
+        return tiff.read_tiff(path, start, stop, threads, empty)
+    return mrc.read_frames_mrc(path, mrc.read_header(path), start, stop, threads, empty)
 
 
 def _too_large(movie: Movie) -> BadFile:

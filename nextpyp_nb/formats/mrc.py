@@ -153,11 +153,16 @@ def _first_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_frames_mrc(
-    path: str | os.PathLike[str], header: MrcHeader, first: int, stop: int, threads: int = 1
+    path: str | os.PathLike[str],
+    header: MrcHeader,
+    first: int,
+    stop: int,
+    threads: int = 1,
+    empty: Callable[..., NDArray[Any]] = np.empty,
 ) -> NDArray[Any]:
-    """Read frames first..stop-1 in the machine's byte order, in parallel, each straight into its place."""
+    """Read frames first..stop-1 in the machine's byte order, in parallel, into what ``empty`` makes."""
     path, packed = Path(path), header.mode == _PACKED
-    frames = np.empty((stop - first, header.height, header.width), header.dtype)
+    frames = empty((stop - first, header.height, header.width), header.dtype)
     at = header.start + first * header.frame_bytes
 
     def store(n: int, fill: Callable[[memoryview, int], int]) -> None:

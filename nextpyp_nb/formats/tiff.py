@@ -1,7 +1,7 @@
 """TIFF movies and images; pages run top-down, arrays y up, so every page is flipped."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -79,12 +79,18 @@ def pixel_size(tiff: Tiff) -> float | None:
     return size if 0.05 <= size <= 100 else None
 
 
-def read_tiff(path: str | os.PathLike[str], first: int, stop: int, threads: int = 1) -> NDArray[Any]:
-    """Read pages first..stop-1 as (f, y, x), y up, frames in parallel."""
+def read_tiff(
+    path: str | os.PathLike[str],
+    first: int,
+    stop: int,
+    threads: int = 1,
+    empty: Callable[..., NDArray[Any]] = np.empty,
+) -> NDArray[Any]:
+    """Read pages first..stop-1 as (f, y, x), y up, frames in parallel, into what ``empty`` makes."""
     with Tiff(path) as tiff:
         pages = tiff.pages[first:stop]
         dtype, shape = page_dtype(tiff, pages[0]), frame_shape(pages[0])
-        frames = np.empty((len(pages), *shape), dtype)
+        frames = empty((len(pages), *shape), dtype)
 
         def decode(n: int) -> None:
             page = pages[n]

@@ -1,5 +1,6 @@
 """The only file that knows NumPy from CuPy: arrays follow the device they are on."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -74,13 +75,27 @@ def to_device(array: Any, device: int | None) -> Any:
     with cupy.cuda.Device(device):
         if on_gpu(array) or array.nbytes < 2 * PINNED_BYTES:
             return cupy.asarray(array)
-        return _uploaded(np.asarray(array))
+        return _uploaded(np.ascontiguousarray(array))
+
+
+def empty_for(device: int | None) -> Callable[..., np.ndarray[Any, Any]]:
+    """What makes host arrays (shape, dtype) that go to ``device`` at full speed: pinned for a GPU."""
+    if device is None or cupy is None:
+        return np.empty
+    empty: Callable[..., np.ndarray[Any, Any]] = cupyx.empty_pinned
+    return empty
 
 
 def _uploaded(array: np.ndarray[Any, Any]) -> Any:
-    """``array`` on the current device: one half is staged in pinned memory while the other is on its way."""
+    """``array`` on the current device, staged by halves in pinned memory unless it lies there."""
     there = cupy.empty(array.shape, array.dtype)
-    flat, place = np.ascontiguousarray(array).reshape(-1), there.reshape(-1)
+    runtime = cupy.cuda.runtime
+    if runtime.pointerGetAttributes(array.ctypes.data).type == runtime.memoryTypeHost:
+        stream = cupy.cuda.get_current_stream()
+        there.set(array, stream)
+        stream.synchronize()
+        return there
+    flat, place = array.reshape(-1), there.reshape(-1)
     step = PINNED_BYTES // array.dtype.itemsize
     halves = [cupyx.empty_pinned(step, array.dtype) for _ in range(2)]
     computing, copying = cupy.cuda.get_current_stream(), cupy.cuda.Stream(non_blocking=True)

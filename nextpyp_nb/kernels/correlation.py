@@ -4,6 +4,7 @@ Spectra are complex64 (set, frame, ky, kx): whole frames are one set, the patche
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Band:
     weight: FloatArray
 
 
+@lru_cache(maxsize=8)
 def low_band(shape: tuple[int, int], bfactor: float, smallest: float) -> Band:
     """The frequencies of images (y, x) that are damped by no more than ``smallest``."""
     ky, kx = (k.ravel() for k in rfft_frequency(shape))

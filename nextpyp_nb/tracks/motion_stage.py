@@ -19,7 +19,7 @@ from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.pictures import write_jpeg
 from nextpyp_nb.formats.star import write_motion_star
 from nextpyp_nb.formats.tiff import unpack_halves
-from nextpyp_nb.kernels.backend import to_device, to_numpy
+from nextpyp_nb.kernels.backend import empty_for, to_device, to_numpy
 from nextpyp_nb.kernels.display import preview, thumbnail
 from nextpyp_nb.kernels.events import count_events
 from nextpyp_nb.kernels.gain import orient_gain
@@ -89,7 +89,7 @@ def _read(path: Path, settings: Settings, payload: dict[str, Any]) -> Exposure:
     decoder = None if device is None else partial(_count_on_device, device=device)
     return read_exposure(
         path, first=align.first_frame, last=align.last_frame, threads=threads,
-        fractions=fractions, eer_reduce=align.eer_reduce, decoder=decoder,
+        fractions=fractions, eer_reduce=align.eer_reduce, decoder=decoder, empty=empty_for(device),
     )  # fmt: skip
 
 

@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import tifffile
 
 from nextpyp_nb.formats.check import BadFile, check_movie, whole
-from nextpyp_nb.formats.frames import read_frames, read_image
+from nextpyp_nb.formats.frames import read_exposure, read_frames, read_image
+from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.tiff import write_movie_tiff
 
 CODECS = [None, "lzw", "zlib", "zstd"]
@@ -180,3 +183,15 @@ def test_half_wide_pages_of_super_resolution_cameras(tmp_path, rng):
     assert image.shape == (7420, 7676)
     np.testing.assert_array_equal(image[:, ::2], stored & 15)
     np.testing.assert_array_equal(image[:, 1::2], stored >> 4)
+
+
+@pytest.mark.parametrize("write", [write_movie_tiff, partial(write_mrc, pixel_size=1.0)])
+def test_frames_are_decoded_into_the_array_that_is_given(tmp_path, write):
+    frames = np.random.default_rng(9).integers(0, 9, (3, 64, 48), np.uint8)
+    write(tmp_path / "movie", frames)
+    held = np.empty(frames.shape, np.uint8)
+    read = read_exposure(
+        tmp_path / "movie", empty=lambda shape, dtype: held.reshape(shape).view(dtype)
+    ).frames
+    assert np.shares_memory(read, held)
+    np.testing.assert_array_equal(read, frames)
