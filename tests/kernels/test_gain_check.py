@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nextpyp_nb.kernels import gain_check
 from nextpyp_nb.kernels.gain import orient_gain
 from nextpyp_nb.kernels.gain_check import (
     CORRECTED,
@@ -126,6 +127,17 @@ def test_a_corrected_movie_shows_the_noise_of_its_reference():
     found = check_gain(corrected, reference)
     assert (found.verdict, found.best.operation) == (CORRECTED, "divide")
     assert check_gain(corrected, reference, operation="divide").verdict != FITS
+
+
+def test_the_middle_of_a_large_camera_tells_as_much(monkeypatch):
+    factor = camera(6, (500, 601))
+    stored = stored_for(factor, (1, True, False), "multiply")
+    frames = sums(factor, 20, 2)
+    monkeypatch.setattr(gain_check, "MIDDLE_PX", 300)
+    found = check_gain(frames, stored, **setting((1, True, False), "multiply"))
+    assert (found.verdict, len(found.fits)) == (FITS, 8)
+    assert found.best.slope == pytest.approx(1, abs=0.2)
+    assert check_gain(frames, camera(7, (500, 601))).verdict == FOREIGN
 
 
 def test_a_single_movie_without_the_pattern_tells_nothing():
