@@ -126,8 +126,9 @@ class Alarms:
         """The alarms of ``micrographs``, row by row."""
         if micrographs.empty:
             return pd.DataFrame(columns=[figure.name for figure in QUALITY], dtype=bool)
+        needed = {"height", "width", "pixel_size", "particles"} | {figure.name for figure in QUALITY}
         with self._guard:
-            return self._updated(micrographs)
+            return self._updated(micrographs[[name for name in micrographs if name in needed]])
 
     def _updated(self, micrographs: pd.DataFrame) -> pd.DataFrame:
         table = with_density(micrographs)

@@ -59,6 +59,7 @@ QUANTITIES = {
         Quantity("ice_ring", "Ice ring", digits=2),
         Quantity("ice_thickness", "Ice thickness", "of noise", digits=3),
         Quantity("particles", "Particles", digits=0, short="particles"),
+        Quantity("pick_threshold", "Pick threshold", "σ", digits=2),
         Quantity("junk_fraction", "Masked", "%", 0.01, short="masked"),
         Quantity("mean_dose", "Mean dose", "e⁻/px", digits=2),
         Quantity("dose_evenness", "Dose evenness", digits=3),
@@ -67,7 +68,21 @@ QUANTITIES = {
     )
 }
 # Numbers that say how a micrograph was made, not how good it is.
-_BOOKKEEPING = {"id", "revision", "n_frames", "height", "width", "pixel_size", "dose_per_frame", "excluded"}
+_BOOKKEEPING = {
+    "id",
+    "revision",
+    "n_frames",
+    "height",
+    "width",
+    "pixel_size",
+    "dose_per_frame",
+    "excluded",
+} | {
+    "seconds_motion",
+    "seconds_ctf",
+    "seconds_picking",
+    "corrupt_frames",
+}
 # The shot within a hole, as EPU names its movies.
 _SHOT = re.compile(r"_Data_(\w+?)_\d+_\d{8}_")
 

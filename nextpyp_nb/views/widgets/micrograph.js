@@ -5,12 +5,12 @@ const STYLE = `
 .nb-micrograph canvas:active { cursor: grabbing; }
 .nb-micrograph canvas.nb-aims { cursor: crosshair; }
 .nb-micrograph .nb-none { position: absolute; inset: 40% 0 auto; text-align: center; color: #fff; }
-.nb-image-tools { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; padding-top: 10px; color: var(--nb-muted); font-size: 12px; min-height: 26px; }
+.nb-image-tools { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: center; padding-top: 10px; color: var(--nb-muted); font-size: 12px; min-height: 26px; }
 .nb-image-tools b { color: var(--nb-text); font-weight: 600; }
 .nb-image-tools label { display: flex; gap: 8px; align-items: center; }
-.nb-image-tools input[type=range] { width: 84px; accent-color: var(--nb-accent); }
+.nb-image-tools input[type=range] { width: 66px; accent-color: var(--nb-accent); }
 .nb-image-tools output { min-width: 44px; }
-.nb-scores { display: inline-block; width: 54px; height: 8px; border-radius: 4px; background: linear-gradient(90deg, hsl(32 90% 58%), hsl(60 85% 55%), hsl(150 80% 50%)); }
+.nb-scores { display: inline-block; width: 40px; height: 8px; border-radius: 4px; background: linear-gradient(90deg, hsl(32 90% 58%), hsl(60 85% 55%), hsl(150 80% 50%)); }
 .nb-image-tools [hidden] { display: none !important; }
 `;
 // Rows of picks: x, y, score, and one of these.
