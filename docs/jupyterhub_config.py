@@ -8,16 +8,14 @@ c = get_config()  # noqa: F821  given by JupyterHub
 c.JupyterHub.load_groups = {"staff": {"users": ["operator"]}, "scientists": {"users": ["ada"]}}
 
 # The staff page: Voilà on loopback behind a proxy of its own, which asks the hub who it is.
-PORT = 10101
 c.JupyterHub.services = [
     {
         "name": "sessions",
-        "url": f"http://127.0.0.1:{PORT}",
+        "url": "http://127.0.0.1:10101",
         "oauth_no_confirm": True,
         "command": [
-            sys.executable, "-m", "jupyter_server_proxy.standalone", "--port", str(PORT), "--timeout", "120",
-            "--", sys.executable, "-m", "nextpyp_nb", "serve", "--behind-proxy", "--port", "{port}",
-            "--base-url", "{base_url}",
+            "jupyter-standaloneproxy", "--absolute-url", "--timeout=120", "--", sys.executable, "-m",
+            "nextpyp_nb", "serve", "--behind-proxy", "--port", "{port}", "--base-url", "/services/sessions/",
         ],
     }
 ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""The documented JupyterHub: staff open the list of sessions, others do not."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nextpyp_nb.serving import answers
+from nextpyp_nb.session import create_session
+from nextpyp_nb.settings import Settings
+
+CONFIG = Path(__file__).parents[2] / "docs" / "jupyterhub_config.py"
+PROGRAMS = ("jupyterhub", "jupyter-standaloneproxy", "configurable-http-proxy")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        importlib.util.find_spec("jupyterhub") is None or not all(map(shutil.which, PROGRAMS)),
+        reason="needs jupyterhub and jupyter-server-proxy (pip), configurable-http-proxy (npm)",
+    ),
+]
+PORTS = (18000, 18001, 18081)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """The documented configuration with a dummy authenticator; its address."""
+    top = tmp_path_factory.mktemp("hub")
+    site = top / "site.toml"
+    site.write_text(f'root = "{top}/sessions"\n')
+    settings = Settings.from_flat(
+        {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
+    )
+    create_session("grid-5", settings=settings, root=top / "sessions").close()
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    config = top / "config.py"
+    config.write_text(
+        CONFIG.read_text()
+        + f"""
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "x"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+c.JupyterHub.bind_url = "http://127.0.0.1:{PORTS[0]}"
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{PORTS[1]}"
+c.JupyterHub.hub_port = {PORTS[2]}
+c.JupyterHub.services[0]["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}!r}
+"""
+    )
+    log = top / "hub.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, shutil.which("jupyterhub"), "-f", str(config)],
+            cwd=top, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    until = time.monotonic() + 180
+    while "Route added /services/sessions" not in log.read_text() or not answers(10101):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.3)
+    yield f"http://127.0.0.1:{PORTS[0]}"
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
+
+
+def _log_in(chromium, hub, name):
+    page = chromium.new_context().new_page()
+    page.set_default_timeout(180_000)
+    page.goto(f"{hub}/services/sessions/")
+    page.fill("input[name=username]", name)
+    page.fill("input[name=password]", "x")
+    page.click("#login_submit")
+    return page
+
+
+def test_staff_see_the_sessions_through_the_hub(chromium, hub):
+    page = _log_in(chromium, hub, "operator")
+    page.get_by_title("grid-5", exact=True).wait_for()
+    page.locator(".nb-open").click()
+    page.wait_for_selector(".nb-track-transfer")
+    page.context.close()
+
+
+def test_scientists_do_not_get_to_the_staff_page(chromium, hub):
+    page = _log_in(chromium, hub, "ada")
+    page.get_by_text("403").first.wait_for()
+    assert page.locator(".nb-app").count() == 0
+    page.context.close()
