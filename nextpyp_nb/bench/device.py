@@ -135,7 +135,9 @@ def _motion(xp: Any, rates: dict[str, float], device: int, threads: int) -> Iter
             "cpu_ms": 1e3 * (time.perf_counter() - begin) - row["gpu_ms"],
             "agreement": f"{apart:.3f} px, correlation {alike:.6f}",
         }
-        yield _row(f"upload {what}", _timed(xp, partial(to_device, here, device)), rates, pixels, 0)
+        pinned = empty_for(device)(here.shape, here.dtype)
+        pinned[...] = here
+        yield _row(f"upload {what}", _timed(xp, partial(to_device, pinned, device)), rates, pixels, 0)
         if n == 40:
             yield _from_file(xp, rates, here, device, threads)
 
