@@ -214,7 +214,9 @@ def _astigmatisms(search: _Search) -> FloatArray:
 
 def _peaks(gains: FloatArray) -> list[tuple[int, int]]:
     """The highest local maxima over phase shift and defocus that are worth it, best first."""
-    top = (gains == maximum_filter(gains, 3, mode=("wrap", "nearest"))) & (gains > _WORTH * gains.max())
+    highest = float(gains.max())
+    top = gains == maximum_filter(gains, 3, mode=("wrap", "nearest"))
+    top &= gains >= highest - (1.0 - _WORTH) * abs(highest)
     order = np.argsort(np.where(top, gains, -np.inf), axis=None)[::-1][: min(_START_PEAKS, int(top.sum()))]
     return [(int(n) // gains.shape[1], int(n) % gains.shape[1]) for n in order]
 

@@ -144,6 +144,14 @@ def test_static_noise_has_no_ctf():
         fit(noise)
 
 
+def test_an_image_that_fits_no_rings_anywhere_is_refused():
+    k2 = np.fft.rfftfreq(512, 1.3)[None, :] ** 2 + np.fft.fftfreq(512, 1.3)[:, None] ** 2
+    noise = scipy.fft.rfft2(np.random.default_rng(1).standard_normal((512, 512), np.float32))
+    steep = scipy.fft.irfft2(noise * np.exp(-40 * k2), s=(512, 512))
+    with pytest.raises(CtfFailed):
+        fit((50 + steep).astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
