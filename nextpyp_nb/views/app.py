@@ -117,6 +117,7 @@ class SessionPages(Box):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draw the header and the open page."""
+        flag(self, "nb-reader", not snapshot.writer)
         self.header.draw(snapshot)
         self.lines.draw(snapshot)
         self.pages[self.current].draw(snapshot)

@@ -213,6 +213,14 @@ def test_a_reader_may_look_only(session, live, micrographs, micrograph, write_fi
     live.refresh()
     assert not micrographs.image.editable
     assert hidden(micrographs.exclude)
+    assert hidden(micrographs.tryout)
+    pages = SessionPages(session, live, lambda: None)
+    assert "nb-reader" in pages._dom_classes
+    session.role = lambda: "operator"
+    session.touch()
+    live.refresh()
+    assert "nb-reader" not in pages._dom_classes
+    assert not hidden(micrographs.exclude)
 
 
 @pytest.fixture
