@@ -66,6 +66,19 @@ def test_a_wrong_radius_by_a_quarter_still_finds_them(factor):
     assert f1_and_error(picks, centres, 15)[0] > 0.95
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_handful_of_particles_is_found(seed):
+    average, centres = drawn(shape=(320, 400), spacing=200.0, contrast=0.12, seed=seed)
+    assert len(centres) == 4
+    assert f1_and_error(pick_particles(average, pixel_size=2.0, radius=60.0, ctf=CTF), centres, 15)[0] == 1
+
+
+def test_small_particles_may_stand_close_and_leave_no_empty_place():
+    average, centres = drawn(radius=45.0, spacing=92.0, contrast=0.35, shape=(400, 500))
+    picks = pick_particles(average, pixel_size=2.0, radius=60.0, ctf=CTF)
+    assert f1_and_error(picks, centres, 15)[0] > 0.97
+
+
 def test_centres_are_y_x_and_carry_no_bias():
     average, centres = drawn(shape=(500, 900))
     picks = pick_particles(average, pixel_size=2.0, radius=60.0, ctf=CTF)
