@@ -1,5 +1,6 @@
 """What a session did, as lines beside its database: from these and its files a lost database is made anew."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -20,9 +21,13 @@ DATABASE = ("session.db", "session.db-wal", "session.db-shm", "session.db-journa
 
 
 def note(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Append a line: a settings revision, a movie that was taken, or a micrograph's results."""
-    with (folder / NAME).open("a", encoding="utf-8") as out:
-        out.write(to_json({"kind": kind, **content}) + "\n")
+    """Append a line: a settings revision, a movie that was taken, or a micrograph's results.
+
+    A disk that takes no line stops nothing: the database has it, and a gap costs work only if that is lost.
+    """
+    with contextlib.suppress(OSError), (folder / NAME).open("a", encoding="utf-8") as out:
+        # A new line first: a line that was cut short spoils no other.
+        out.write("\n" + to_json({"kind": kind, **content}))
 
 
 def rebuild(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import time
+from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
@@ -26,6 +27,7 @@ class PreprocessTrack(Track):
         self._running: dict[str, ClaimedTask] = {}
         self._stage: dict[str, str] = {}
         self._count = 0
+        self._away: Path | None = None
         self._gain_check = read_gain_check(live.folder)
         self._since = time.time()
 
@@ -38,6 +40,9 @@ class PreprocessTrack(Track):
         """Fill the free slots."""
         if self.live.settings.transfer.only:
             return 2.0
+        if self._away is not None and not self._away.exists():
+            raise FileNotFoundError(f"{self._away} is out of reach; its movies wait until it is back")
+        self._away = None
         store = self.live.store
         if reason := store.trouble(self._since):
             self.pause(f"paused: {reason}; mend the cause, then press Start")
@@ -107,6 +112,12 @@ class PreprocessTrack(Track):
         if f"[Errno {errno.ENOSPC}]" in trace:
             # Not the movie's fault: it waits until there is room.
             self.full, self.trouble = True, explain(OSError(errno.ENOSPC, "", str(self.live.folder)))
+            self.live.store.release_tasks([claimed])
+            return
+        folder = Path(claimed.path).resolve().parent
+        if not folder.exists():
+            # Nor is an unmounted disk: a link leads nowhere until it is back.
+            self._away = folder
             self.live.store.release_tasks([claimed])
             return
         state = self.live.store.task_failed(claimed, kind, outcome.reason, trace)

@@ -161,6 +161,34 @@ def test_what_vanishes_is_offline_with_a_reason_and_comes_back(tmp_path):
     assert len(session.micrographs) == 4
 
 
+def test_linked_movies_wait_while_their_disk_is_away_and_are_not_blamed(tmp_path):
+    camera, away = tmp_path / "camera", tmp_path / "away"
+    write_movies(camera, 6)
+    session = pretend_session(tmp_path / "sessions", camera, transfer__operation="link")
+    (session.folder / "cost").write_text("0.4")
+
+    def wait(condition):
+        until = time.monotonic() + 60
+        while not condition() and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def unmount():
+        wait(lambda: len(session.micrographs) >= 1)
+        camera.rename(away)
+        wait(lambda: "out of reach" in session.status().tracks["preprocess"].message)
+        said.append(session.status().tracks["preprocess"].message)
+        away.rename(camera)
+
+    said = []
+    act = threading.Thread(target=unmount)
+    act.start()
+    assert run(session, still_coming=act.is_alive) == 0
+    act.join()
+    assert "movies wait until it is back" in said[0]
+    assert len(session.micrographs) == 6
+    assert not [event for event in session.events() if event.code == "micrograph_retry"]
+
+
 def test_a_link_whose_source_changed_is_a_conflict_until_it_is_retried(tmp_path):
     ((path, _),) = write_movies(tmp_path / "camera", 1).items()
     session = pretend_session(tmp_path / "sessions", tmp_path / "camera", transfer__operation="link")
