@@ -17,7 +17,7 @@ def test_unaligned_halves_are_the_even_and_the_odd_frames_from_1():
 
 
 def test_aligned_halves_add_up_to_the_mean_and_share_no_noise():
-    still = np.random.default_rng(0).uniform(1, 5, (96, 128))
+    still = np.random.default_rng(0).uniform(1, 5, (192, 256))
     rng = np.random.default_rng(1)
     movie = np.stack([rng.poisson(np.roll(still, (f, -f), (0, 1))) for f in range(8)]).astype(np.uint8)
     result = correct_motion(movie, binning=2, **KNOWN)
