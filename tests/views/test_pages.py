@@ -1,5 +1,6 @@
 """The other pages: table, micrographs, classes, sessions, and the frame around them."""
 
+import asyncio
 import json
 from types import SimpleNamespace
 
@@ -16,9 +17,11 @@ from nextpyp_nb.views.app import SessionPages
 from nextpyp_nb.views.classes import ClassesPage
 from nextpyp_nb.views.curves import round_ticks
 from nextpyp_nb.views.gallery import GalleryPage
+from nextpyp_nb.views.late import HTML, Box
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.pieces import Banner
+from nextpyp_nb.views.state import LiveState, read_snapshot
 from nextpyp_nb.views.widgets.micrograph import clicked_place, drawn_picks
 
 
@@ -399,6 +402,43 @@ def test_every_tab_opens_without_data_and_with(session, live, micrograph, write_
             make_round(session)
             live.refresh()
     assert '<b class="nb-fact-particles">50</b>' in pages.header.facts.value
+
+
+def test_pages_are_made_ahead_and_hidden(session, micrograph, write_files, monkeypatch):
+    monkeypatch.setattr("nextpyp_nb.views.app.WARM_EVERY", 0.01)
+    write_files("m")
+    session.put(micrograph("m"))
+
+    async def look():
+        live = LiveState(lambda: read_snapshot(session), session.version, banner=Banner())
+        live.refresh()
+        pages = SessionPages(session, live, lambda: None)
+        until = asyncio.get_running_loop().time() + 60
+        while len(pages.pages) < len(pages.tabs):
+            assert asyncio.get_running_loop().time() < until, list(pages.pages)
+            await asyncio.sleep(0.02)
+        live.close()
+        return pages
+
+    pages = asyncio.run(look())
+    assert [name for name, page in pages.pages.items() if not hidden(page)] == ["Operation"]
+    assert set(pages.body.children) == set(pages.pages.values())
+    assert pages.pages["Gallery"].tiles.count == 1
+    assert pages.banner.error is None
+
+
+def test_widgets_are_sent_once_when_they_are_needed():
+    label, box = HTML("a"), Box()
+    label.value = "b"
+    box.add_class("nb-row")
+    box.children = (label,)
+    assert (label.comm, box.comm) == (None, None)
+    assert box.model_id == box.comm.comm_id
+    assert label.comm is not None
+    assert label.layout is box.layout
+    label.close()
+    label.open()
+    assert label.comm is None
 
 
 def test_commands_are_told_as_lines_that_do_the_same(session, live, micrograph, write_files):
