@@ -3,6 +3,8 @@
 import grp
 import os
 import pwd
+import time
+from functools import lru_cache
 
 from nextpyp_nb.settings import Site
 
@@ -37,7 +39,7 @@ def role(user: str, owner: str, group: str | None, site: Site) -> str:
         if user in members.get("operators", ()):
             return "operator"
         return "reader" if user in members.get("readers", ()) else "none"
-    return "operator" if user in _posix_members(group) else "none"
+    return "operator" if user in _posix_members(group, int(time.monotonic() // 30)) else "none"
 
 
 def may(role: str, command: str) -> bool:
@@ -65,7 +67,9 @@ def group_id(group: str) -> int | None:
         return None
 
 
-def _posix_members(group: str) -> set[str]:
+@lru_cache(maxsize=64)
+def _posix_members(group: str, _half_minute: int) -> set[str]:
+    # Pages ask at every change, and a directory of accounts may be slow: it is asked each half minute.
     try:
         entry = grp.getgrnam(group)
     except KeyError:
