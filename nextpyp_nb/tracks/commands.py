@@ -8,7 +8,7 @@ from nextpyp_nb.session import commands as written
 from nextpyp_nb.session.inbox import Ack, Command
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.stages import WORDS
-from nextpyp_nb.tracks.export import write_templates
+from nextpyp_nb.tracks.export_classes import write_templates
 from nextpyp_nb.tracks.jobs import Jobs
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import read_ctf, specimen_numbers
+from nextpyp_nb.tracks.export_classes import class_rows, export_classes
 from nextpyp_nb.tracks.export_motion import export_motion
 from nextpyp_nb.tracks.motion_stage import chosen_stretch
 from nextpyp_nb.tracks.optics_groups import optics_numbers
@@ -76,6 +77,7 @@ def export_plan(
         "settings": session.settings.model_dump(),
         "round": int(classes["round"].max()) if len(classes) else None,
         "accepted": wanted,
+        "classes": class_rows(session),
         "particles": particles,
         "stack": stack,
         "float16": float16,
@@ -105,6 +107,8 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
     # RELION asks for the box even where it is to do the boxing.
     boxed = _optics(settings, groups, export_box(settings))
     count = _write_particles(out, particles, boxed) if plan["particles"] else 0
+    if plan["particles"] and plan["round"] is not None:
+        export_classes(folder, plan["round"], plan["classes"], out)
     _check(out / "micrographs.star", "micrographs", len(rows))
     _check(out / "corrected_micrographs.star", "micrographs", len(rows))
     if count:
@@ -113,21 +117,6 @@ def export_session(plan: dict[str, Any], report: Report) -> dict[str, Any]:
         "micrographs": len(rows), "particles": count, "left_out": len(plan["left_out"]), "path": str(out),
         "text": f"{len(rows):,} micrographs, {count:,} particles",
     }  # fmt: skip
-
-
-def write_templates(session: Any, identities: set[int], path: Path) -> int:
-    """Write the averages of classes of the last round as a stack; returns how many."""
-    classes = session.classes
-    chosen = classes[classes["identity"].isin(identities) & (classes["count"] > 0)]
-    if len(chosen) < max(len(identities), 1):
-        raise ValueError(
-            f"got classes {sorted(identities)}, expected some that have particles in the last round"
-        )
-    averages, pixel_size = read_mrc(session.file("classes", int(chosen["round"].iloc[0])), stack=True)
-    path.parent.mkdir(exist_ok=True)
-    picked = np.asarray(averages, np.float32)[chosen["number"].to_numpy() - 1]
-    write_mrc(path, picked, pixel_size=pixel_size, stack=True)
-    return len(picked)
 
 
 def make_room(out: Path) -> None:

@@ -14,12 +14,14 @@ import pytest
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
+from nextpyp_nb.formats.star_text import read_star
 from nextpyp_nb.session import create_session
 from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.classify_particles import classify_particles
+from nextpyp_nb.tracks.export_classes import class_rows, export_classes
 from nextpyp_nb.tracks.runner import run_session
 
 PIXEL, RADIUS, EACH = 4.0, 60.0, 49
@@ -219,8 +221,8 @@ def test_marks_outlive_an_exclusion_that_begins_a_round_by_itself(session):
     assert (table.loc[table["movie"] != "b", "class_number"] > 0).all()
 
 
-def test_classes_become_templates_that_restart_applies(session, monkeypatch):
-    monkeypatch.setattr("nextpyp_nb.session.session.launch_runner", lambda folder: None)
+def test_classes_become_templates_that_restart_applies_and_lie_in_exports(session, monkeypatch):
+    monkeypatch.setattr("nextpyp_nb.session.session.launch_runner", lambda folder, **_: None)
     averages = np.random.default_rng(0).standard_normal((3, 32, 32)).astype(np.float32)
     with Store(session.folder / "session.db") as store, acquire(store):
         begun = store.begin_round(ctf_max_resolution=10.0, key="k", seed=1, revision=1)
@@ -243,6 +245,11 @@ def test_classes_become_templates_that_restart_applies(session, monkeypatch):
     templates, pixel_size = read_mrc(picking.templates, stack=True)
     np.testing.assert_array_equal(templates, averages[[0, 2]])
     assert pixel_size == pytest.approx(3.0)
+    export_classes(session.folder, 1, json.loads(json.dumps(class_rows(session))), session.folder)
+    model = read_star(session.folder / "classes.star")["model_classes"]
+    assert model["rlnNrParticles"].tolist() == [200, 0, 94]
+    assert model["rlnReferenceImage"].iloc[2] == "000003@classes.mrcs"
+    np.testing.assert_array_equal(read_mrc(session.folder / "classes.mrcs", stack=True)[0], averages)
     assert session.clear("classify").wait().ok
     assert Path(picking.templates).is_file()
     assert session.classes.empty
