@@ -253,13 +253,9 @@ class Session(Classes2d, Columns, Flow):
         return self._command("save_filter", {"name": name, "expression": expression}, actor)
 
     def export(
-        self,
-        out: Path | str | None = None,
-        *,
-        filter: str | None = None,
-        actor: str | None = None,
+        self, out: Path | str | None = None, *, filter: str | None = None, actor: str | None = None,
         **options: Any,
-    ) -> Receipt:
+    ) -> Receipt:  # fmt: skip
         """Write STAR files for RELION to ``out`` (a new folder in exports/ when not given)."""
         arguments = {"out": None if out is None else str(out), "filter": filter, "options": options}
         return self._command("export", arguments, actor, launch=True)
