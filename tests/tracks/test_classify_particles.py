@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nextpyp_nb.formats.arrays import read_arrays, write_arrays
@@ -21,6 +22,7 @@ from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.classify_particles import classify_particles
+from nextpyp_nb.tracks.export import _export_particles
 from nextpyp_nb.tracks.export_classes import class_rows, export_classes
 from nextpyp_nb.tracks.runner import run_session
 
@@ -276,3 +278,18 @@ def test_a_session_killed_in_its_round_counts_each_batch_once(session):
     assert session.rounds["state"].tolist() == ["failed", "done"]
     done = {"particles": 6 * EACH, "classes": session.classes.to_dict("records")}
     counted_once(session.folder, 2, done, read_arrays(session.file("assignments", 2)))
+
+
+def test_an_export_of_accepted_classes_holds_their_particles_alone(folder, tmp_path):
+    number = np.arange(EACH)
+    classes = pd.DataFrame({"name": "a", "pick": number, "class_number": 1 + number % 3})
+    row = {"name": "a", "optics_group": None} | dict.fromkeys(
+        ("defocus_u", "defocus_v", "defocus_angle", "phase_shift", "fit_resolution", "ctf_score"), 1.0
+    )
+    plan = {"stack": True, "accepted": [2]}
+    table = _export_particles(row, Places(folder, "a"), tmp_path, Settings.from_flat(SETTINGS), classes, plan)
+    assert set(table["class_number"]) == {2}
+    with np.load(place(folder, "picks", "a")) as picks:
+        centres = np.rint(picks["centres"][number % 3 == 1])
+    assert set(map(tuple, table[["y", "x"]].to_numpy())) <= set(map(tuple, centres))
+    assert 0 < len(table) == len(read_mrc(tmp_path / "particles" / "a.mrcs", stack=True)[0])
