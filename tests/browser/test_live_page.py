@@ -132,7 +132,7 @@ def place_on_page(page, entry, y, x):
     scale = min(box["width"] / entry["width"], box["height"] / entry["height"])
     left = box["x"] + (box["width"] - entry["width"] * scale) / 2
     top = box["y"] + (box["height"] - entry["height"] * scale) / 2
-    return left + (x + 0.5) * scale, top + (entry["height"] - 0.5 - y) * scale
+    return float(left + (x + 0.5) * scale), float(top + (entry["height"] - 0.5 - y) * scale)
 
 
 def particles_shown(page):
@@ -158,7 +158,7 @@ def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, 
     page.locator(".nb-mode-remove").click()
     page.mouse.click(*at)
     wait(lambda: particles() == count - 1 == particles_shown(page), 30, "the pick is not removed")
-    assert "1 removed by hand" in page.locator(".nb-by-hand").inner_text()
+    assert "1 removed by hand" in page.locator(".nb-image-tools .nb-by-hand").inner_text()
     page.locator(".nb-mode-add").click()
     page.mouse.click(*at)
     wait(lambda: particles() == count == particles_shown(page), 30, "the pick does not come back")
