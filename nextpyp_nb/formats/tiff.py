@@ -7,7 +7,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from nextpyp_nb.formats.files import BadFile, published
@@ -212,6 +211,8 @@ def write_pages(
     big: bool = False,
 ) -> None:
     """Write frames (y, x), y up, as top-down pages, one at a time; ``pixel_size`` Å, ``big`` for > 4 GB."""
+    import tifffile  # takes a third of a second, and reading needs none of it
+
     resolution: dict[str, Any] = (
         {} if pixel_size is None else {"resolution": (1e8 / pixel_size,) * 2, "resolutionunit": 3}
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
 from nextpyp_nb.kernels.junk import junk_mask
@@ -280,7 +280,7 @@ def _threshold(
     above = len(false) - np.searchsorted(false, finds)
     share = (2.0 + above) / np.arange(1, len(finds) + 1)
     passing = finds[(share <= _FALSE_SHARE) & (finds > _NOISE)]
-    beyond = max(float(norm.isf(_BY_CHANCE / places)), float(decoy_scores.max(initial=0.0)), _NOISE)
+    beyond = max(-float(ndtri(_BY_CHANCE / places)), float(decoy_scores.max(initial=0.0)), _NOISE)
     return min(float(passing.min()) - 1e-6, beyond) if len(passing) else beyond
 
 
