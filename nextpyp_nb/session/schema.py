@@ -83,12 +83,13 @@ _TRIGGERS = "".join(
 )
 
 # Classes are marked by what they are, not by their place in one round; rounds tell what they changed.
+# Those of rounds before are named by numbers that no later class gets.
 _MARKS = """
 CREATE TABLE class_mark(identity INTEGER PRIMARY KEY, accepted INTEGER NOT NULL);
 CREATE TABLE class_new(
   round INTEGER NOT NULL REFERENCES round(number), number INTEGER NOT NULL, identity INTEGER, count INTEGER,
   share REAL, resolution REAL, score REAL, PRIMARY KEY (round, number)) WITHOUT ROWID;
-INSERT INTO class_new SELECT round, number, NULL, count, share, resolution, score FROM class;
+INSERT INTO class_new SELECT round, number, -number, count, share, resolution, score FROM class;
 DROP TABLE class;
 ALTER TABLE class_new RENAME TO class;
 ALTER TABLE round ADD COLUMN new INTEGER;

@@ -137,5 +137,5 @@ def test_sessions_of_the_first_schema_keep_their_classes(tmp_path):
     connection.execute("INSERT INTO class VALUES (1, 2, 50, 0.5, 9.5, 0.8, 1)")
     migrate(connection)
     row = connection.execute("SELECT number, identity, count, resolution FROM class").fetchone()
-    assert row == (2, None, 50, 9.5)
+    assert row == (2, -2, 50, 9.5)
     connection.close()
