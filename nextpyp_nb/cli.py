@@ -27,6 +27,7 @@ from nextpyp_nb.session import (
     open_session,
 )
 from nextpyp_nb.session.groups import known_group
+from nextpyp_nb.session.observation import observe
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.site_commands import add_batch, add_report, add_serve
 from nextpyp_nb.tracks.class2d_offline import add_class2d
@@ -235,10 +236,12 @@ def _answer(receipt: Receipt) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    status = open_session(options.name, root=options.root).status()
+    session = open_session(options.name, root=options.root)
     if options.json:
-        _say(json.dumps(asdict(status), indent=1, default=str))
+        told = asdict(observe(session))
+        _say(json.dumps(told.pop("status") | told, indent=1, default=str))
         return
+    status = session.status()
     _say(f"{status.name}: runner {status.runner}" + (f" on {status.host}" if status.host else ""))
     for track in status.tracks.values():
         counts = ", ".join(f"{count:,} {name}" for name, count in track.counts.items() if count)

@@ -1,5 +1,6 @@
 """What a session is doing now, from a few cheap queries."""
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,8 @@ from nextpyp_nb.session.stages import AT_ONCE, TRACKS
 from nextpyp_nb.settings import Settings
 
 WINDOW = 600.0
+# Where the runner keeps the alerts that it raised.
+RAISED = "alerts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,10 @@ class TrackStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
-    """A session now; ``revision`` is the one in force, ``runner`` running, stopped or stale (it died)."""
+    """A session now; ``revision`` is the one in force, ``runner`` running, stopped or stale (it died).
+
+    ``heartbeat`` is the runner's last; ``raised`` the kinds of alerts that it raised, and since when.
+    """
 
     name: str
     runner: str
@@ -41,6 +47,8 @@ class SessionStatus:
     revision: int
     error: str | None
     tracks: dict[str, TrackStatus]
+    heartbeat: datetime | None
+    raised: dict[str, datetime]
 
 
 def read_status(reader: Reader, name: str) -> SessionStatus:
@@ -62,8 +70,13 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
     return SessionStatus(
         name=name, runner=runner, since=moment(lease["since"]), host=lease["host"], pid=lease["pid"],
         revision=_in_force(reader), error=error,
-        tracks=tracks,
+        tracks=tracks, heartbeat=moment(lease["beat"]), raised=_raised(reader),
     )  # fmt: skip
+
+
+def _raised(reader: Reader) -> dict[str, datetime]:
+    kept = reader.value("SELECT value FROM meta WHERE key = ?", RAISED)
+    return {kind: datetime.fromisoformat(since) for kind, since in json.loads(kept or "{}").items()}
 
 
 def _in_force(reader: Reader) -> int:

@@ -27,6 +27,7 @@ from nextpyp_nb.tracks.preprocess import PreprocessTrack
 from nextpyp_nb.tracks.track import Live, Track, is_full
 from nextpyp_nb.tracks.transfer import TransferTrack
 from nextpyp_nb.tracks.tryouts import TryOuts
+from nextpyp_nb.tracks.watch import Watch, last_look
 
 LINGER = 3.0
 
@@ -58,6 +59,7 @@ class Runner:
         self.tryouts = TryOuts(
             self.live, self.movies, device=0 if gpus else None, threads=threads, epoch=lease.epoch
         )
+        self.watch = Watch(self.live)
         self.commands = Commands(self)
         self.error: BaseException | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -91,7 +93,7 @@ class Runner:
         """Until told to end: detached, when nothing is wanted any more; else when ``finished``."""
         for work in (
             *(track.run() for track in self.tracks.values()),
-            self._heartbeat(), self._obey(), self.tryouts.run(),
+            self._heartbeat(), self._obey(), self.tryouts.run(), self.watch.run(),
             self._listen(self.movies, self.preprocess), self._listen(self.rounds, self.classify),
         ):  # fmt: skip
             self.spawn(work)
@@ -217,6 +219,7 @@ async def run_session(
             troubles = [f"{t.name}: {t.trouble}" for t in runner.tracks.values() if t.trouble]
             if store.failed_rounds():
                 troubles.append("classify: the last round of 2D classification failed; see logs/classify.log")
+        last_look(session)
     finally:
         store.close()
     return 0 if detached else _verdict(session, troubles)

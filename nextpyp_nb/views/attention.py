@@ -1,14 +1,10 @@
 """What needs a person: movies that failed, and what is wrong with the session as a whole."""
 
 import base64
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from nextpyp_nb.session.alerts import Alert, full_disk, quality_alerts, stalled
-from nextpyp_nb.session.disk import volumes
+from nextpyp_nb.session.alerts import Alert, session_alerts
 from nextpyp_nb.views.late import Box
 from nextpyp_nb.views.markup import Markup, joined, markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
@@ -16,7 +12,6 @@ from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.track_panel import TITLES
 
 SHOWN = 30
-NEVER = pd.Series(dtype="datetime64[ns, UTC]")
 
 
 class Attention(Box):
@@ -37,7 +32,8 @@ class Attention(Box):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Show the failures; a row that stays is changed in place."""
-        failed, alerts = snapshot.failed, session_alerts(snapshot, self.session.folder)
+        failed, folder = snapshot.failed, self.session.folder
+        alerts = session_alerts(snapshot.status, snapshot.micrographs, snapshot.alarms, folder)
         show(self.alerts, bool(alerts))
         say(self.alerts, joined([_alert(alert) for alert in alerts]))
         say(
@@ -96,20 +92,6 @@ def _gain_alert(check: dict[str, Any], picture: Path) -> str:
         text=check["text"],
         shown=shown if encoded else "",
     )
-
-
-def session_alerts(snapshot: Snapshot, folder: Path) -> list[Alert]:
-    """What is wrong with the session as a whole just now."""
-    found = quality_alerts(snapshot.micrographs, snapshot.alarms)
-    if snapshot.status.runner == "running" and snapshot.status.tracks["transfer"].state == "running":
-        found += _given(stalled(snapshot.micrographs.get("found", NEVER), pd.Timestamp.now(UTC)))
-    for volume in volumes({"the session": folder}):
-        found += _given(full_disk(volume.uses[0], volume.free, volume.total))
-    return found
-
-
-def _given(alert: Alert | None) -> list[Alert]:
-    return [] if alert is None else [alert]
 
 
 def _count(failed: int, alerts: int) -> str:

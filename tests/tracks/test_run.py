@@ -36,6 +36,9 @@ def test_movies_become_micrographs_close_to_the_truth(session, microscope, tmp_p
     table = session.micrographs
     assert len(table) == 3
     assert session.status().runner == "stopped"
+    told = (session.folder / "metrics.prom").read_text()
+    assert 'nextpyp_runner_up{session="s"} 0.0' in told
+    assert 'nextpyp_track_items{session="s",state="done",track="preprocess"} 3.0' in told
     plan = export_plan(session, tmp_path / "out", stack=True)
     done = export_session(plan, lambda report: None)
     assert done["micrographs"] == 3

@@ -119,6 +119,7 @@ class FakeSession:
         return SimpleNamespace(
             name=self.name,
             runner=self.runner,
+            raised={},
             since=None,
             host="here",
             pid=1,
