@@ -76,7 +76,7 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
 
 def _raised(reader: Reader) -> dict[str, datetime]:
     kept = reader.value("SELECT value FROM meta WHERE key = ?", RAISED)
-    return {kind: datetime.fromisoformat(since) for kind, since in json.loads(kept or "{}").items()}
+    return {kind: datetime.fromisoformat(told["since"]) for kind, told in json.loads(kept or "{}").items()}
 
 
 def _in_force(reader: Reader) -> int:

@@ -3,15 +3,20 @@
 import os
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, HttpUrl, StringConstraints, ValidationError
+
+# An account of this machine or an address; nothing that could begin another recipient or header.
+Mailbox = Annotated[str, StringConstraints(pattern=r"^[^\s,;:<>@\x00-\x1f]+(@[^\s,;:<>@\x00-\x1f]+)?$")]
 
 
 class Site(BaseModel):
     """What the administrator says about this machine.
 
     ``groups`` maps a session group to roles: ``{"beamline-a": {"operators": ["ada"], "readers": ["bob"]}}``;
-    a group that is not listed here is a POSIX group, whose members operate.
+    a group that is not listed here is a POSIX group, whose members operate. Alerts of sessions go to
+    ``alert_webhook`` as JSON and to the mailboxes ``alert_mail`` by ``sendmail``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,6 +27,9 @@ class Site(BaseModel):
     service_accounts: tuple[str, ...] = ()
     groups: dict[str, dict[str, tuple[str, ...]]] = {}
     default_group: str | None = None
+    alert_webhook: HttpUrl | None = None
+    alert_mail: tuple[Mailbox, ...] = ()
+    sendmail: Path = Path("/usr/sbin/sendmail")
 
     @property
     def sessions_root(self) -> Path:

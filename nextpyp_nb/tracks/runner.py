@@ -59,7 +59,7 @@ class Runner:
         self.tryouts = TryOuts(
             self.live, self.movies, device=0 if gpus else None, threads=threads, epoch=lease.epoch
         )
-        self.watch = Watch(self.live)
+        self.watch = Watch(self.live, read_site())
         self.commands = Commands(self)
         self.error: BaseException | None = None
         self._jobs: set[asyncio.Task[None]] = set()
