@@ -90,10 +90,14 @@ class SessionPages(Box):
             self.body.children = (*self.body.children, self.pages[name])
 
     async def _warm(self) -> None:
-        """Make the other pages while nobody waits for them: the first look at one is slow."""
+        """Make the other pages while nobody waits for them: the first look at one is slow.
+
+        Not before the browser has the page: widgets that come while it loads are lost to it.
+        """
         while left := [name for name in PAGES if name not in self.pages]:
             await asyncio.sleep(WARM_EVERY)
-            if self.live.snapshot is not None and self.live.presence.present:
+            presence = self.live.presence
+            if self.live.snapshot is not None and presence.beat and presence.present:
                 self._make_ahead(left[0])
 
     @guarded
