@@ -413,6 +413,9 @@ def test_pages_are_made_ahead_and_hidden(session, micrograph, write_files, monke
         live = LiveState(lambda: read_snapshot(session), session.version, banner=Banner())
         live.refresh()
         pages = SessionPages(session, live, lambda: None)
+        await asyncio.sleep(0.1)
+        assert list(pages.pages) == ["Operation"], "the browser has not been heard yet"
+        live.presence.beat = 1.0
         until = asyncio.get_running_loop().time() + 60
         while len(pages.pages) < len(pages.tabs):
             assert asyncio.get_running_loop().time() < until, list(pages.pages)
