@@ -171,6 +171,8 @@ def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, 
     slider.fill("4.5")
     page.locator(".nb-use-threshold").click()
     page.locator(".nb-micrographs .nb-change .nb-change-cancel").click()
+    # The slider stays where it was left; what is shown from here on is what was picked.
+    page.locator(".nb-as-picked").click()
     radius = page.locator(".nb-tryout .nb-field-picking-radius input")
     radius.fill("60")
     radius.press("Tab")
