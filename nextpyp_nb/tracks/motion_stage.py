@@ -133,10 +133,10 @@ def _corrected(exposure: Exposure, settings: Settings, payload: dict[str, Any]) 
 
 def frame_groups(path: Path, settings: Settings, payload: dict[str, Any]) -> Any | None:
     """Unaligned sums of frames of about 4 e⁻/Å² each, (groups, y, x); None of a micrograph without frames."""
-    exposure = _read(path, settings, payload)
+    exposure = _unpacked(_read(path, settings, payload), settings)
     if _is_micrograph(exposure, settings):
         return None
-    frames = _unpacked(exposure.frames, settings)
+    frames = exposure.frames
     dose = float(np.mean(exposure.doses(settings.microscope.dose)))
     gain, defects = oriented_gain(settings, frames.shape[1:], exposure.fractions is not None)
     device = payload.get("device")
