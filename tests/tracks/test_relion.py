@@ -136,6 +136,10 @@ def test_particles_summed_by_relion_along_our_motion_are_ours(session, out):
         frames = read_frames(out / blocks["general"]["rlnMicrographMovieName"]) * gain
         hot = blocks["hot_pixels"][["rlnCoordinateY", "rlnCoordinateX"]].to_numpy(int).T
         total = frames.sum(axis=0)
+        bright = np.argwhere(total > 3 * np.median(total))
+        assert len(bright) == 4
+        assert {tuple(place) for place in bright} <= {tuple(place) for place in hot.T}
+        # Another pixel is there by chance, as far from the others as a bad one.
         assert (np.abs(np.sqrt(total[tuple(hot)]) - np.sqrt(np.median(total))) > 2.5).all()
         # RELION 3.1 reads hot pixels and defects but leaves them in: so they stay in ours here.
         counts = Counts(raw=frames, gain=None, bad=np.zeros(frames.shape[1:], bool))
@@ -218,6 +222,9 @@ def test_particles_aligned_by_relion_make_our_class_averages(session, out):
     blocks = read_star(out / "particles.star")
     pixel_size, box = (blocks["optics"][f"rlnImage{name}"].iloc[0] for name in ("PixelSize", "Size"))
     particles, power = ctf_weighted(out, blocks["particles"], pixel_size)
+    # Those that were picked far from their centres: the others tell little of the sign of a shift.
+    moved = np.hypot(particles["rlnOriginXAngst"], particles["rlnOriginYAngst"])
+    particles = particles[moved > np.median(moved)]
     averages, class_pixel = read_mrc(session.file("classes", 1))
     numbers = [n for n in np.unique(particles["rlnClassNumber"]) if n]
     assert len(numbers) == 2
@@ -245,8 +252,7 @@ def test_particles_aligned_by_relion_make_our_class_averages(session, out):
 
     assert likeness(1, 1).min() > 0.9
     assert likeness(-1, 1).max() < 0.85
-    # Shifts are small: with the wrong sign an average is blurred, hardly more.
-    assert (likeness(1, -1) < likeness(1, 1)).all()
+    assert likeness(1, -1).max() < 0.85
 
 
 def ctf_weighted(out, particles, pixel_size):
