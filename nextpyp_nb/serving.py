@@ -38,6 +38,8 @@ def page_server(
         "VoilaConfiguration": {
             "template": "nextpyp", "strip_sources": True, "file_allowlist": ["^$"],
             "preheat_kernel": kernels > 0, "default_pool_size": max(1, kernels),
+            # The side bar needs JupyterLab's file browser, and fails where there is none.
+            "extension_denylist": ["nextpyp-nb"],
         },
         "MappingKernelManager": {"cull_idle_timeout": IDLE, "cull_interval": IDLE // 4},
         # Sockets of the file system: other users of the machine cannot listen in.
