@@ -50,11 +50,6 @@ class HalfSums:
         for part in (self.signal, self.weight, self.power, self.count):
             part[:, place] = 0
 
-    def reordered(self, order: Any) -> "HalfSums":
-        """The sums of classes ``order``, in that order."""
-        parts = (self.signal, self.weight, self.power, self.count)
-        return HalfSums(*(part[:, order] for part in parts))
-
     def add(
         self, particles: RingedParticles, chosen: Any, half: Any, number: Any, rotation: Any, shift: Any,
         *, sign: float = 1.0,

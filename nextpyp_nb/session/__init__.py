@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from nextpyp_nb.session.session import Session
     from nextpyp_nb.session.status import SessionStatus, TrackStatus
 
-# Loaded when first used: workers need a few small parts of this package only, and start for every session.
+# Where the names live. They are loaded when first used: workers need a few small parts of this package only.
 _PLACES = {
-    "dashboard": (
-        "SessionSummary", "copy_session", "create_session", "delete_session", "list_sessions", "open_session"
-    ),
-    "inbox": ("Ack", "Receipt"),
-    "session": ("Session",),
-    "status": ("SessionStatus", "TrackStatus"),
-}  # fmt: skip
+    "Ack": "inbox",
+    "Receipt": "inbox",
+    "Session": "session",
+    "SessionStatus": "status",
+    "SessionSummary": "dashboard",
+    "TrackStatus": "status",
+    "copy_session": "dashboard",
+    "create_session": "dashboard",
+    "delete_session": "dashboard",
+    "list_sessions": "dashboard",
+    "open_session": "dashboard",
+}
 
 __all__ = [
     "Ack", "Receipt", "Session", "SessionStatus", "SessionSummary", "TrackStatus", "copy_session",
@@ -33,7 +38,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _PLACES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,10 +31,6 @@ class Classes2d:
         """Rounds of 2D classification."""
         return self._table("rounds")
 
-    def classes_of(self, round: int) -> pd.DataFrame:
-        """The classes of one round, with the marks of today."""
-        return tables.classes(self._reader, round)
-
     def class_history(self) -> pd.DataFrame:
         """One row a round that is done, oldest first; ``picture`` is a small JPEG, None once dropped.
 
