@@ -18,6 +18,7 @@ with warnings.catch_warnings():
 from nextpyp_nb.session.quality_limits import alarms
 from nextpyp_nb.session.traffic import BINS, Traffic
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.pieces import Banner
 from nextpyp_nb.views.state import LiveState, read_snapshot
 
@@ -251,3 +252,10 @@ def write_files(session):
                 np.savez(stream, **content)
 
     return write
+
+
+@pytest.fixture
+def micrographs(session, live):
+    made = MicrographsPage(session, live)
+    live.subscribe(made.draw)
+    return made
