@@ -94,7 +94,7 @@ def test_a_wrong_setting_is_said_beside_its_field_and_a_right_one_is_saved(open_
     field.fill("-5")
     field.press("Tab")
     wait(
-        lambda: "expected 10 to 2000" in page.locator(".nb-field-picking-radius").inner_text(),
+        lambda: "expected 10 to 2000" in page.locator(".nb-field-picking-radius").first.inner_text(),
         10,
         "no sentence",
     )
