@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-import scipy.optimize
 
 from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back, read_splines
@@ -24,6 +23,7 @@ CURVED = 0.36
 PATCHES_AT_ONCE = 64
 ROUNDS = 3
 TOLERANCE_PX = 0.05
+TOLERANCE, MOST_STEPS = 1e-3, 40  # of usual amounts
 FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
 POOLED_FRAMES = 8
 SURE = 2.5
@@ -169,20 +169,38 @@ def _certainty(maps: Any, offset: FloatArray) -> Any:
 
 
 def _fit(maps: Any, design: FloatArray, start: FloatArray, at: FloatArray) -> FloatArray:
-    """The likeliest amounts (15, 2) under the maps, made at ``at``, and a prior of unit variance."""
+    """The likeliest amounts (15, 2) under the maps, made at ``at``, and a prior of unit variance.
+
+    Newton's method with the curvature of y and of x alone, where the maps are peaks; a step that leads
+    uphill is halved.
+    """
     xp = array_module(maps)
     certainty = _certainty(maps, design @ start - at)
     moving, made_at = xp.asarray(design), xp.asarray(at)
 
-    def cost(amounts: FloatArray) -> tuple[float, FloatArray]:
-        value, slope, _ = read_splines(maps, moving @ xp.asarray(amounts.reshape(start.shape)) - made_at)
-        uphill = xp.tensordot(moving, certainty[..., None] * slope, axes=((0, 1), (0, 1)))
-        found = to_numpy(xp.append(uphill.ravel(), (certainty * value).sum()))
-        return float(0.5 * np.sum(amounts**2) - found[-1]), np.asarray(amounts - found[:-1])
+    def seen(amounts: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        value, slope, bend = read_splines(maps, moving @ xp.asarray(amounts) - made_at)
+        flat, weight = moving.reshape(-1, len(amounts)), certainty[..., None]
+        pull = flat.T @ (weight * slope).reshape(-1, 2)
+        stiff = (weight * xp.maximum(-bend, 0)).reshape(-1, 2)
+        stiff = xp.stack([(flat * stiff[:, axis, None]).T @ flat for axis in range(2)])
+        found = to_numpy(xp.concatenate([pull.ravel(), stiff.ravel(), (certainty * value).sum()[None]]))
+        pull, stiff = found[: pull.size].reshape(pull.shape), found[pull.size : -1].reshape(stiff.shape)
+        cost = 0.5 * np.sum(amounts**2) - found[-1]
+        step = np.linalg.solve(stiff + np.eye(len(amounts)), (pull - amounts).T[..., None])[..., 0].T
+        return float(cost), np.asarray(amounts - pull), step
 
-    options = {"maxiter": 40}
-    result = scipy.optimize.minimize(cost, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(result.x.reshape(start.shape))
+    amounts = start
+    cost, uphill, step = seen(amounts)
+    for _ in range(MOST_STEPS):
+        if np.abs(step).max() < TOLERANCE:
+            break
+        there = seen(amounts + step)
+        if there[0] <= cost + 1e-4 * np.sum(uphill * step):
+            amounts, (cost, uphill, step) = amounts + step, there
+        else:
+            step = step / 2
+    return amounts
 
 
 def _usual_amount(maps: Any, unit: FloatArray) -> float | None:
