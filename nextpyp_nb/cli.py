@@ -22,7 +22,6 @@ from nextpyp_nb.session import (
     Receipt,
     copy_session,
     create_session,
-    delete_session,
     list_sessions,
     open_session,
 )
@@ -31,6 +30,7 @@ from nextpyp_nb.session.observation import observe
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.site_commands import add_batch, add_report, add_serve
 from nextpyp_nb.tracks.class2d_offline import add_class2d
+from nextpyp_nb.trash_commands import add_delete, add_trash
 
 TRACKS = ("transfer", "preprocess", "classify")
 
@@ -94,10 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     copy = add("copy", parents=[named], help="a new session with the same settings")
     copy.add_argument("new_name", metavar="NEW")
     copy.set_defaults(command=_copy)
-    delete = add("delete", parents=[named], help="delete a session and its files")
-    delete.add_argument("--yes", metavar="NAME", help="the name again, instead of typing it")
-    delete.add_argument("--with-raw", type=int, metavar="N", help="number of moved movies that go with it")
-    delete.set_defaults(command=_delete)
+    add_delete(add("delete", parents=[named], help="delete a session and its files"))
+    add_trash(add("trash", parents=[rooted], help="deleted sessions that can be restored"))
     rebuild = add("rebuild", parents=[named], help="make a lost database anew from journal and files")
     rebuild.set_defaults(command=_rebuild)
     add("settings", help="every setting with unit, default and nextPYP's name").set_defaults(
@@ -282,19 +280,6 @@ def _export(options: argparse.Namespace) -> int:
 def _copy(options: argparse.Namespace) -> None:
     session = copy_session(options.name, options.new_name, root=options.root)
     _say(f"Session {session.name} is at {session.folder}")
-
-
-def _delete(options: argparse.Namespace) -> None:
-    confirm = options.yes
-    if confirm is None:
-        session = open_session(options.name, root=options.root)
-        _say(f"This deletes {session.folder} and everything in it. Movies at their source are not touched.")
-        try:
-            confirm = input(f"Type {session.name} to delete it: ").strip()
-        except EOFError:
-            raise ValueError(f"nobody is there to confirm; give --yes {session.name}") from None
-    delete_session(options.name, confirm=confirm, root=options.root, raw_count=options.with_raw)
-    _say(f"Session {options.name} is deleted.")
 
 
 def _settings(options: argparse.Namespace) -> None:

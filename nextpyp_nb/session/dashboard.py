@@ -1,4 +1,4 @@
-"""All sessions below a root: make, open, list, copy, delete."""
+"""All sessions below a root: make, open, list, copy."""
 
 import difflib
 import errno
@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb import __version__
-from nextpyp_nb.session.database import Row
-from nextpyp_nb.session.groups import group_id, may, refusal, role, user_name
-from nextpyp_nb.session.lease import Held, lock_session, runner_state
+from nextpyp_nb.session.groups import group_id, user_name
 from nextpyp_nb.session.places import FOLDERS
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.session import Session, read_marker
@@ -24,7 +22,9 @@ from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings, read_site
 
 # Movies whose only copy lies in the session.
-_MOVED = "SELECT COUNT(*) FROM movie WHERE operation = 'move' AND state IN ('done', 'transferring')"
+MOVED = "SELECT COUNT(*) FROM movie WHERE operation = 'move' AND state IN ('done', 'transferring')"
+# The type of sessions; the only one as yet.
+SINGLE_PARTICLE = "single particle"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -41,6 +41,7 @@ class SessionSummary:
     movies: int
     last_activity: datetime | None
     folder: Path
+    type: str = SINGLE_PARTICLE
     particles: int = 0
     moved: int = 0
     tracks: dict[str, TrackStatus] = field(default_factory=dict)
@@ -68,7 +69,7 @@ def create_session(
     """Make a session's folder with its settings; nothing runs yet."""
     check_name(name)
     site = read_site()
-    folder = _root(root) / name
+    folder = sessions_root(root) / name
     group = group or site.default_group
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def create_session(
 def open_session(name: str, *, root: Path | None = None) -> Session:
     """A session by name, to read and to command."""
     check_name(name)
-    folder = _root(root) / name
+    folder = sessions_root(root) / name
     if not _hidden(folder) and not (folder / "session.json").exists():
         raise FileNotFoundError(f"no session {name} at {folder.parent}{_near(name, folder.parent)}")
     return Session(folder)
@@ -102,7 +103,7 @@ def open_session(name: str, *, root: Path | None = None) -> Session:
 
 def list_sessions(root: Path | None = None) -> list[SessionSummary]:
     """All sessions that we may read, newest first."""
-    top = _root(root)
+    top = sessions_root(root)
     if not top.is_dir():
         return []
     summaries = []
@@ -127,92 +128,12 @@ def copy_session(name: str, new_name: str, root: Path | None = None) -> Session:
         session.close()
 
 
-def delete_session(
-    name: str, *, confirm: str, root: Path | None = None, raw_count: int | None = None
-) -> None:
-    """Delete a session and its files for ever; never anything outside its folder.
-
-    ``confirm`` is the name typed again. When movies were moved in, their only copy goes too: ``raw_count``
-    must then be their number.
-    """
-    check_name(name)
-    folder = _root(root) / name
-    if folder.is_symlink():
-        raise ValueError(f"{folder} is a link, not a session; remove the link by hand")
-    session = open_session(name, root=root)
-    session.close()
-    _may_go(session, confirm)
-    lock = lock_session(folder)
-    try:
-        lease = _lease(folder)
-        if lock is None or (lease is not None and runner_state(lease) == "running"):
-            host, pid = (lease["host"], lease["pid"]) if lease else (None, None)
-            raise Held(name, host, pid)
-        _count_raw(folder, name, raw_count)
-        trash = folder.parent / f".deleted-{name}-{uuid.uuid4().hex[:8]}"
-        folder.rename(trash)
-    finally:
-        if lock is not None:
-            os.close(lock)
-    shutil.rmtree(trash)
-
-
 def check_name(name: str) -> None:
     """Refuse what cannot name a session."""
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"got session name {name!r}, expected 1 to 64 letters, digits, . _ or -, no sign first"
         )
-
-
-def _may_go(session: Session, confirm: str) -> None:
-    folder, name, site = session.folder, session.name, read_site()
-    if confirm != folder.name:
-        raise ValueError(f"got {confirm!r}, expected {folder.name}: type the session's name to delete it")
-    if name != folder.name:
-        raise ValueError(f"the marker in {folder} names session {name}: it was renamed; delete it by hand")
-    us = user_name()
-    what = role(us, session.owner, session.group, site)
-    # The superuser of the machine may do it anyway.
-    if not may(what, "delete") and os.getuid() != 0:
-        raise PermissionError(refusal(us, what, "delete"))
-    if folder.is_mount():
-        raise ValueError(f"{folder} is a mount point; unmount it first")
-    whole = folder.resolve()
-    for data in site.data_roots:
-        if data.resolve() == whole or whole in data.resolve().parents:
-            raise ValueError(f"{folder} holds the data root {data}; it is not deleted")
-
-
-def _count_raw(folder: Path, name: str, raw_count: int | None) -> None:
-    """T10: a session that holds the only copy of movies goes only when their number is typed."""
-    moved = _moved(folder)
-    if moved and raw_count != moved:
-        raise ValueError(
-            f"session {name} holds the only copy of {moved:,} moved movies, and deleting it deletes them; "
-            f"give their number (--with-raw {moved}) to do so"
-        )
-
-
-def _moved(folder: Path) -> int:
-    reader = Reader(folder / "session.db")
-    try:
-        return int(reader.value(_MOVED))
-    except Exception:
-        raw = folder / "raw"
-        return sum(1 for p in raw.rglob("*") if p.is_file() and not p.is_symlink()) if raw.is_dir() else 0
-    finally:
-        reader.close()
-
-
-def _lease(folder: Path) -> Row | None:
-    reader = Reader(folder / "session.db")
-    try:
-        return reader.row("SELECT * FROM lease")
-    except Exception:
-        return None
-    finally:
-        reader.close()
 
 
 def _furnish(folder: Path, name: str, settings: Settings, group: str | None) -> None:
@@ -236,7 +157,7 @@ def _furnish(folder: Path, name: str, settings: Settings, group: str | None) -> 
     with Store(path) as store:
         store.save_revision(settings, user_name())
     marker = {
-        "id": str(uuid.uuid4()), "name": name, "group": group, "owner": user_name(),
+        "id": str(uuid.uuid4()), "type": SINGLE_PARTICLE, "name": name, "group": group, "owner": user_name(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__,
     }  # fmt: skip
     part = folder / ".session.json.part"
@@ -257,7 +178,7 @@ def _summary(folder: Path) -> SessionSummary:
             "micrographs": int(reader.value("SELECT COUNT(*) FROM micrograph")),
             "movies": status.tracks["transfer"].counts["found"],
             "particles": status.tracks["classify"].counts["particles"],
-            "moved": int(reader.value(_MOVED)),
+            "moved": int(reader.value(MOVED)),
         }  # fmt: skip
         last = reader.value("SELECT time FROM event ORDER BY id DESC LIMIT 1")
     except Exception:
@@ -267,11 +188,13 @@ def _summary(folder: Path) -> SessionSummary:
     return SessionSummary(
         name=folder.name, group=marker["group"], owner=marker["owner"],
         created=datetime.fromisoformat(marker["created"]), folder=folder,
+        type=marker.get("type", SINGLE_PARTICLE),
         last_activity=None if last is None else datetime.fromtimestamp(last, UTC), **known,
     )  # fmt: skip
 
 
-def _root(root: Path | None) -> Path:
+def sessions_root(root: Path | None) -> Path:
+    """Where sessions lie: ``root``, or else the site's place."""
     return read_site().sessions_root if root is None else Path(root).expanduser().absolute()
 
 

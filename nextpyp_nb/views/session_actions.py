@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nextpyp_nb.session import copy_session, delete_session
+from nextpyp_nb.session import copy_session, trash_session
 from nextpyp_nb.session.disk import DiskUse
 from nextpyp_nb.session.groups import may, role, user_name
 from nextpyp_nb.settings import read_site
@@ -64,17 +64,17 @@ class SessionActions(Box):
 
     @guarded
     def delete(self) -> None:
-        """Delete it, as typed; what is not right is said and nothing goes."""
+        """Put it into the trash, as typed; what is not right is said and nothing goes."""
         raw = self.raw.value.strip().replace(",", "")
         typed = self.typed.value.strip()
 
         def work() -> None:
-            delete_session(
+            trash_session(
                 self.name, confirm=typed, root=self.root, raw_count=int(raw) if raw.isdigit() else None
             )
 
         def done(_: Any) -> None:
-            self.banner.tell(f"Session {self.name} is deleted.")
+            self.banner.tell(f"Session {self.name} is in the trash, below, and can be restored.")
 
         self.live.do(work, done, doing=f"Delete {self.name}")
 
@@ -105,4 +105,4 @@ def _what_goes(summary: Any, used: DiskUse | None) -> Markup:
         if summary.moved
         else markup(" Movies at their source are not touched.")
     )
-    return markup("Deleting it takes for ever: {parts}.{moved}", parts=", ".join(parts), moved=moved)
+    return markup("Deleting puts it into the trash: {parts}.{moved}", parts=", ".join(parts), moved=moved)

@@ -12,6 +12,7 @@ from nextpyp_nb.views.pieces import button, column, flag, guarded, row, say, sho
 from nextpyp_nb.views.session_actions import SessionActions
 from nextpyp_nb.views.state import LiveState
 from nextpyp_nb.views.track_panel import TITLES
+from nextpyp_nb.views.trash_card import TrashCard
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # Heading, and what a line is sorted by.
@@ -27,7 +28,7 @@ COLUMNS: tuple[tuple[str, Callable[[Any, DiskUse | None], Any]], ...] = (
     ("Created", lambda s, _: s.created),
 )
 NUMBERS = ("Micrographs", "Rate", "Disk")
-ANY_GROUP, ANY_STATUS = "any group", "any status"
+ANY_TYPE, ANY_GROUP, ANY_STATUS = "any type", "any group", "any status"
 # Disk use is looked at again after so many seconds, when something happened meanwhile.
 STALE = 60.0
 
@@ -46,9 +47,11 @@ class SessionsPage(Box):
         self.entries = column(classes=("nb-session-lines",))
         self.search = Text(placeholder="Search name, group, owner", continuous_update=True)
         self.search.add_class("nb-session-search")
-        self.group = Dropdown(options=[ANY_GROUP])
-        self.status = Dropdown(options=[ANY_STATUS, "running", "stopped", "stale", "something failed"])
-        for control in (self.search, self.group, self.status):
+        self.type = Dropdown(options=[ANY_TYPE], tooltip="Type of session")
+        self.group = Dropdown(options=[ANY_GROUP], tooltip="Group")
+        states = [ANY_STATUS, "running", "stopped", "stale", "something failed"]
+        self.status = Dropdown(options=states, tooltip="Status")
+        for control in (self.search, self.type, self.group, self.status):
             control.observe(lambda _: self._again(), "value")
         self.count, self.running = text("", "nb-muted", "nb-grow"), text("", "nb-runs-now")
         self.headings = {name: self._heading(name) for name, _ in COLUMNS}
@@ -58,9 +61,11 @@ class SessionsPage(Box):
             '<span class="nb-name">Sessions</span> <span class="nb-muted">{root}</span>', root=root
         )
         top = row(text(title, "nb-grow"), button("Start single-particle", new, "nb-primary", "nb-new"))
-        tools = row(self.search, self.group, self.status, self.count)
+        tools = row(self.search, self.type, self.group, self.status, self.count)
         runs = column(text("Runs now", "nb-strong", "nb-card-title"), self.running, classes=("nb-card",))
-        super().__init__([top, column(tools, head, self.entries, self.none, classes=("nb-card",)), runs])
+        self.trash = TrashCard(live, root)
+        card = column(tools, head, self.entries, self.none, classes=("nb-card",))
+        super().__init__([top, card, runs, self.trash])
         for name in ("nb-column", "nb-pages", "nb-sessions"):
             self.add_class(name)
         live.subscribe(self.draw)
@@ -69,9 +74,8 @@ class SessionsPage(Box):
     def draw(self, summaries: list[Any]) -> None:
         """Show the sessions that are looked for; a line that stays is changed in place."""
         self._summaries = summaries
-        groups = (ANY_GROUP, *sorted({s.group for s in summaries if s.group}))
-        if self.group.options != groups:
-            self.group.options = groups
+        _offer(self.type, (ANY_TYPE, *sorted({s.type for s in summaries})))
+        _offer(self.group, (ANY_GROUP, *sorted({s.group for s in summaries if s.group})))
         chosen = self._sorted([s for s in summaries if self._wanted(s)])
         show(self.none, not chosen)
         say(self.none, "None matches." if summaries else f"There is no session in {self.root} yet.")
@@ -86,6 +90,7 @@ class SessionsPage(Box):
             self.entries.children = lines
         say(self.running, _runs_now(summaries))
         self._look_at_disk(chosen)
+        self.trash.draw()
 
     @guarded
     def sort(self, heading: str) -> None:
@@ -101,6 +106,7 @@ class SessionsPage(Box):
         status = self.status.value
         return (
             all(word in words for word in self.search.value.lower().split())
+            and self.type.value in (ANY_TYPE, summary.type)
             and self.group.value in (ANY_GROUP, summary.group)
             and (status in (ANY_STATUS, summary.runner) or (status == "something failed" and summary.failed))
         )
@@ -166,6 +172,14 @@ class _Line(Box):
         for cell, content in zip(self.cells, _cells(summary, used), strict=True):
             say(cell, content)
         self.actions.draw(summary, used)
+
+
+def _offer(choice: Dropdown, options: tuple[str, ...]) -> None:
+    """Give a choice other options; what is chosen stays where it still can be."""
+    if choice.options != options:
+        chosen = choice.value
+        choice.options = options
+        choice.value = chosen if chosen in options else options[0]
 
 
 def _cells(summary: Any, used: DiskUse | None) -> list[str]:

@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextpyp_nb.session import copy_session, create_session, delete_session, list_sessions, open_session
+from nextpyp_nb.session import (
+    copy_session,
+    create_session,
+    delete_session,
+    list_sessions,
+    list_trash,
+    open_session,
+    remove_trashed,
+    restore_session,
+    trash_session,
+)
 from nextpyp_nb.session.events import changes
 from nextpyp_nb.session.lease import Held, acquire
 from nextpyp_nb.session.stages import classify_key
@@ -263,6 +273,40 @@ def test_delete_refuses_what_is_no_session_of_that_name(session, tmp_path):
     assert (root / "photos" / "holiday.jpg").exists()
 
 
+def test_a_session_in_the_trash_comes_back_whole_or_goes_for_ever(session, settings, tmp_path):
+    root = tmp_path / "sessions"
+    (session.folder / "raw" / "movie.tiff").write_bytes(b"x")
+    with pytest.raises(ValueError, match="type the session's name"):
+        trash_session("apof", confirm="apo", root=root)
+    entry = trash_session("apof", confirm="apof", root=root)
+    assert list_sessions(root) == []
+    assert list_trash(root) == [entry]
+    assert (entry.name, entry.by, entry.whole) == ("apof", entry.owner, True)
+    assert restore_session(entry) == "apof"
+    assert list_trash(root) == []
+    assert [s.name for s in list_sessions(root)] == ["apof"]
+    assert (root / "apof" / "raw" / "movie.tiff").read_bytes() == b"x"
+    entry = trash_session("apof", confirm="apof", root=root)
+    create_session("apof", settings=settings, root=root).close()
+    with pytest.raises(FileExistsError, match="another session apof"):
+        restore_session(entry)
+    remove_trashed(entry)
+    assert [path.name for path in root.iterdir()] == ["apof"]
+
+
+def test_what_a_cut_removal_left_is_in_the_trash_and_can_only_go(session, tmp_path):
+    root = tmp_path / "sessions"
+    entry = trash_session("apof", confirm="apof", root=root)
+    (entry.folder / "session.json").unlink()
+    (entry.folder / "session.db").unlink()
+    (left,) = list_trash(root)
+    assert (left.name, left.whole) == ("apof", False)
+    with pytest.raises(ValueError, match="only remove it"):
+        restore_session(left)
+    remove_trashed(left)
+    assert list(root.iterdir()) == []
+
+
 def test_delete_never_takes_a_data_root(session, tmp_path, site):
     site.write_text(f'data_roots = ["{session.folder / "raw"}"]')
     with pytest.raises(ValueError, match="data root"):
@@ -284,6 +328,10 @@ def test_moved_movies_go_only_by_their_number(session, tmp_path, damaged):
     for count in (None, 2, 4):
         with pytest.raises(ValueError, match="only copy of 3 moved movies"):
             delete_session("apof", confirm="apof", root=root, raw_count=count)
+    entry = trash_session("apof", confirm="apof", root=root, raw_count=3)
+    with pytest.raises(ValueError, match="only copy of 3 moved movies"):
+        remove_trashed(entry)
+    restore_session(entry)
     delete_session("apof", confirm="apof", root=root, raw_count=3)
     assert not session.folder.exists()
 

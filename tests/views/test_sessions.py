@@ -2,11 +2,12 @@
 
 import pytest
 
-from nextpyp_nb.session import create_session, list_sessions
+from nextpyp_nb.session import create_session, list_sessions, list_trash
 from nextpyp_nb.session.disk import disk_use, volumes
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.markup import size
+from nextpyp_nb.views.pieces import shown
 from nextpyp_nb.views.sessions import SessionsPage
 from nextpyp_nb.views.state import LiveState
 
@@ -41,6 +42,8 @@ def test_sessions_are_found_by_words_group_and_status(page):
     page.search.value = "bgal"
     assert _names(page) == ["bgal-1"]
     page.search.value = ""
+    page.type.value = "single particle"
+    assert len(_names(page)) == 2
     page.group.value = "cryo"
     assert _names(page) == ["apof-2"]
     page.status.value = "running"
@@ -88,6 +91,30 @@ def test_deleting_asks_for_the_name_and_the_number_of_moved_movies(root, page):
     actions.delete_button.click()
     assert not (root / "bgal-1").exists()
     assert _names(page) == ["apof-2"]
+    (line,) = page.trash.entries.children
+    line.ask()
+    assert "only copy of 1 movies" in line.goes.value
+    assert line.sure.disabled
+    line.remove()
+    assert "only copy" in page.banner.message.value
+    assert len(list_trash(root)) == 1
+    line.raw.value = "1"
+    assert not line.sure.disabled
+    line.sure.click()
+    assert list_trash(root) == []
+    assert not shown(page.trash)
+
+
+def test_a_deleted_session_is_restored_from_the_trash(root, page):
+    assert not shown(page.trash)
+    actions = page.lines["bgal-1"].actions
+    actions.typed.value = "bgal-1"
+    actions.delete_button.click()
+    assert _names(page) == ["apof-2"]
+    assert shown(page.trash)
+    page.trash.entries.children[0].restore.click()
+    assert sorted(_names(page)) == ["apof-2", "bgal-1"]
+    assert not shown(page.trash)
 
 
 def test_disk_use_counts_files_not_what_links_point_to(tmp_path):

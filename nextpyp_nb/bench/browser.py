@@ -1,0 +1,68 @@
+"""A page served by Voilà and looked at in headless Chromium, as benchmarks and screenshots need them."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from nextpyp_nb.serving import answers, free_port, page_server, page_url
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of playwright; says what is missing."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise RuntimeError("this needs playwright: pip install playwright") from None
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        raise RuntimeError("this needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(
+    *, session: str | None, root: Path, kernels: int = 0, first: str = "", port: int = 18910
+) -> Iterator[str]:
+    """The address of a page of ``root``; ``first`` is code run before it in the same kernel."""
+    with tempfile.TemporaryDirectory(prefix="nextpyp-page-") as folder:
+        place, port = Path(folder), free_port(port)
+        command, environment = page_server(
+            place, session=session, root=root, port=port, token="", kernels=kernels
+        )
+        if first:
+            notebook = nbformat.read(place / "page.ipynb", as_version=4)
+            notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
+            nbformat.write(notebook, place / "page.ipynb")
+        with (place / "voila.log").open("wb") as log:
+            server = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | environment,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            until = time.monotonic() + 60
+            while not answers(port):
+                if server.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"no page: {(place / 'voila.log').read_text()[-2000:]}")
+                time.sleep(0.1)
+            yield page_url(place)
+        finally:
+            server.terminate()
+            server.wait(20)
