@@ -19,6 +19,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
     _add_faults(add("faults", help="kills, failing disks, races, broken writers: what holds"))
     _add_rates(add("rates", help="copying against dd, and whether a session keeps up with a microscope"))
+    _add_pages(add("pages", help="the pages in a browser with thousands of micrographs"))
 
 
 def _add_rates(rates: argparse.ArgumentParser) -> None:
@@ -38,6 +39,21 @@ def _rates(options: argparse.Namespace) -> int:
         movies=options.movies, per_minute=options.per_minute, cost=options.cost, scale=options.scale,
         megabytes=options.megabytes, out=options.json,
     )  # fmt: skip
+
+
+def _add_pages(pages: argparse.ArgumentParser) -> None:
+    pages.add_argument("--micrographs", type=int, default=10_000)
+    pages.add_argument(
+        "--updates", type=int, default=1000, help="new micrographs over which memory is watched"
+    )
+    pages.add_argument("--json", type=Path, metavar="FILE")
+    pages.set_defaults(command=_pages)
+
+
+def _pages(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.pages import bench_pages
+
+    return bench_pages(micrographs=options.micrographs, updates=options.updates, out=options.json)
 
 
 def _add_faults(faults: argparse.ArgumentParser) -> None:

@@ -36,11 +36,19 @@ SPY = """() => { const draw = CanvasRenderingContext2D.prototype.fillText;
   CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
     window.nbWords.set(text, Date.now()); return draw.call(this, text, ...more); }; }"""
 # When what is wanted stands in what the browser drew next.
-SEEN = """([selector, words, after]) => new Promise((found) => {
+SEEN = """([selector, words]) => new Promise((found) => {
+  const there = () => [...document.querySelectorAll(selector)].some(
+    (element) => element.innerText.includes(words) && element.offsetParent);
   const look = () => {
-    const there = [...document.querySelectorAll(selector)].some((e) => e.innerText.includes(words) && e.offsetParent);
-    there ? requestAnimationFrame(() => found(Date.now() / 1000)) : setTimeout(look, 5); };
+    there() ? requestAnimationFrame(() => found(Date.now() / 1000)) : setTimeout(look, 5); };
   look(); })"""
+DOTS = (
+    """() => (document.querySelector('.nb-plot-series-1 path.line')?.getAttribute('d') || '').length > 1000"""
+)
+# Words drawn from now on count, and time runs from the next press of the mouse.
+PRESS = """() => { window.nbWords.clear();
+  document.addEventListener('mousedown', () => { window.nbPressed = Date.now(); },
+    { once: true, capture: true }); }"""
 SCROLL = """async () => {
   const frame = document.querySelector('.nb-gallery-frame');
   const whole = () => { const b = frame.getBoundingClientRect();
@@ -98,7 +106,7 @@ def _page(browser: Any, url: str) -> Any:
 
 
 def _seen(page: Any, selector: str, words: str) -> float:
-    return float(page.evaluate(SEEN, [selector, words, 0]))
+    return float(page.evaluate(SEEN, [selector, words]))
 
 
 def _open(browser: Any, session: Session, note: Callable[..., None]) -> None:
@@ -171,10 +179,7 @@ def _look(page: Any, tab: str) -> float:
         "visible=true"
     ).first.wait_for()
     if tab == "plots":
-        page.wait_for_function(
-            "() => (document.querySelector('.nb-plot-series-1 path.line')?.getAttribute('d') || '').length > 1000",
-            polling=10,
-        )
+        page.wait_for_function(DOTS, polling=10)
     return float(page.evaluate("Date.now() / 1000")) - began
 
 
@@ -250,9 +255,7 @@ def _sort_and_filter(page: Any, session: Session, note: Callable[..., None]) -> 
 
 def _drawn(page: Any, word: str, act: Callable[[], Any]) -> float:
     """From an act of the mouse until a word stands on a canvas."""
-    page.evaluate(
-        "() => { window.nbWords.clear(); document.addEventListener('mousedown', () => { window.nbPressed = Date.now(); }, { once: true, capture: true }); }"
-    )
+    page.evaluate(PRESS)
     act()
     page.wait_for_function("(word) => window.nbWords.has(word)", arg=word, polling=5)
     return float(page.evaluate("(word) => (window.nbWords.get(word) - window.nbPressed) / 1000", word))
@@ -288,7 +291,7 @@ def _one_more_quick(page: Any, session: Session) -> None:
     count = len(session.micrographs)
     add_micrographs(session, 1, first=count)
     words = f"{count + 1:,} micrographs"
-    page.evaluate(SEEN, [".nb-plots .nb-selected-count", words, 0])
+    page.evaluate(SEEN, [".nb-plots .nb-selected-count", words])
 
 
 def _kernel(session: Session, note: Callable[..., None]) -> None:
@@ -299,7 +302,7 @@ def _kernel(session: Session, note: Callable[..., None]) -> None:
     live = LiveState(lambda: read_snapshot(session), session.version)
     note("kernel: read a snapshot, CPU", _cpu(live.refresh))
     pages = {name: page(session, live) for name, page in PAGES.items()}
-    for name, page in pages.items():
+    for page in pages.values():
         page.draw(live.snapshot)
     table = pages["Table"]
     for what, act in (
