@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 
 from nextpyp_nb.pages import filled_notebook, page_templates
+from nextpyp_nb.session.reach import SERVED
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Closed pages: their kernels are ended after so long. Those that wait for a page are not.
@@ -51,7 +52,7 @@ def page_server(
     search = os.pathsep.join(filter(None, (str(page_templates()), os.environ.get("JUPYTER_PATH"))))
     # Only this folder's configuration counts: another one could take the token away.
     command = [sys.executable, "-m", "voila", str(page), f"--Voila.config_file_paths={folder}"]
-    return command, {"JUPYTER_PATH": search}
+    return command, {"JUPYTER_PATH": search, SERVED: "1"}
 
 
 def page_url(folder: Path) -> str:

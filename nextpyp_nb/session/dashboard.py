@@ -15,6 +15,7 @@ from typing import Any
 from nextpyp_nb import __version__
 from nextpyp_nb.session.groups import group_id, user_name
 from nextpyp_nb.session.places import FOLDERS
+from nextpyp_nb.session.reach import news, roots_of, served
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.session import Session, read_marker
 from nextpyp_nb.session.status import TrackStatus, read_status
@@ -69,6 +70,8 @@ def create_session(
     """Make a session's folder with its settings; nothing runs yet."""
     check_name(name)
     site = read_site()
+    if served() and (more := news(Settings(), settings, roots_of(site))):
+        raise PermissionError(f"session {name} is not made: {more}, which people of this page may not")
     folder = sessions_root(root) / name
     group = group or site.default_group
     try:

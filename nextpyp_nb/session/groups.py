@@ -4,6 +4,8 @@ import grp
 import os
 import pwd
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from nextpyp_nb.settings import Site
@@ -52,6 +54,19 @@ def may(role: str, command: str) -> bool:
 def refusal(user: str, role: str, command: str) -> str:
     """The sentence that says why not."""
     return f"{command} refused: {user} {_REFUSED.get(role, 'may not do this')}"
+
+
+@contextmanager
+def group_readable() -> Iterator[None]:
+    """Files made meanwhile can be read by the group of their folder and by nobody else, as sessions want it.
+
+    Whatever the account's own umask says: a strict one would shut the group out.
+    """
+    before = os.umask(0o027)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def known_group(group: str, site: Site) -> bool:

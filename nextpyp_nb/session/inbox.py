@@ -1,5 +1,6 @@
 """Commands from panels to the runner: files in inbox/, taken exactly once, answered in the store."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 from nextpyp_nb.session.groups import may, refusal, role, user_name
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import alive
+from nextpyp_nb.session.reach import overreach
 from nextpyp_nb.session.store import Reader, Store
 from nextpyp_nb.settings import Site
 
@@ -108,7 +110,7 @@ def drop(
 def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: Site) -> list[Command]:
     """Take the commands that wait, oldest first; each is noted before its file goes, so none runs twice.
 
-    What its actor may not do is answered and logged here. Files that are no commands go to inbox/refused.
+    What its actor may not do is answered and logged here. Files that are no commands go to refused/.
     """
     taken = []
     for path in _waiting(folder / "inbox"):
@@ -124,29 +126,26 @@ def collect(store: Store, folder: Path, *, owner: str, group: str | None, site: 
         if not new:
             continue
         what = role(command.actor, owner, group, site)
-        if may(what, command.name) and not (what == "operator" and _brings_program(store, command)):
-            taken.append(command)
-        else:
-            sentence = refusal(command.actor, what, command.name)
+        sentence = "" if may(what, command.name) else refusal(command.actor, what, command.name)
+        if what == "operator" and (more := _overreach(store, command, folder, site)):
+            sentence = f"{refusal(command.actor, what, command.name)}: {more}"
+        if sentence:
             with store.transaction():
                 store.acknowledge(command.uuid, False, sentence)
                 store.log("command_refused", sentence, level="warning")
+        else:
+            taken.append(command)
     return taken
 
 
-def _brings_program(store: Store, command: Command) -> bool:
-    """Whether settings name another plug-in, which would run as the owner of the session."""
-    settings, changes = command.arguments.get("settings"), command.arguments.get("changes")
-    picking = settings.get("picking") if isinstance(settings, dict) else None
-    plugin = picking.get("plugin") if isinstance(picking, dict) else None
-    if isinstance(changes, dict):
-        plugin = plugin or changes.get("picking.plugin")
-    return bool(plugin) and plugin != store.latest_settings()[1].picking.plugin
+def _overreach(store: Store, command: Command, folder: Path, site: Site) -> str:
+    settings = store.latest_settings()[1]
+    return overreach(command.name, command.arguments, settings, folder, site.data_roots)
 
 
 def _waiting(inbox: Path) -> list[Path]:
     with os.scandir(inbox) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.name != "refused"]
+        names = [e.name for e in entries if not e.name.startswith(".")]
     dated = []
     for name in names:
         path = inbox / name
@@ -193,10 +192,17 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _refuse(store: Store, path: Path, reason: str) -> None:
-    refused = path.parent / "refused"
+    """Put a file aside where only the owner can have made the folder: in the inbox a link could lead away."""
+    refused = path.parent.parent / "refused"
     refused.mkdir(mode=0o700, exist_ok=True)
+    name = f"{time.time_ns()}-{path.name[:100]}"
     try:
-        path.rename(refused / f"{time.time_ns()}-{path.name[:100]}")
+        path.rename(refused / name)
+    except FileNotFoundError:
+        return
     except OSError as error:
+        # A folder of someone else stays in its parent; a hidden one is not looked at again.
         reason = f"{reason}; it cannot be moved away: {error.strerror}"
+        with contextlib.suppress(OSError):
+            path.rename(path.parent / f".refused-{name}")
     store.log("command_refused", f"inbox file {path.name!r} refused: {reason}", level="warning")

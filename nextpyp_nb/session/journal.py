@@ -12,7 +12,7 @@ from nextpyp_nb.session.database import to_json
 from nextpyp_nb.session.groups import user_name
 from nextpyp_nb.session.lease import Held, lock_session
 from nextpyp_nb.session.places import place
-from nextpyp_nb.session.session import read_marker
+from nextpyp_nb.session.session import owned
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 
@@ -36,7 +36,7 @@ def rebuild(folder: Path) -> str:
     Movies whose files are gone are looked for at the source again; micrographs whose files are gone are
     computed again; 2D classification, filters, exports and exclusions start over. Returns a sentence.
     """
-    read_marker(folder)
+    owned(folder, "rebuild")
     lock = lock_session(folder)
     if lock is None:
         raise Held(folder.name, None, None)

@@ -123,9 +123,13 @@ def _gone(store: Store, row: Mapping[str, Any], patience: float) -> bool:
 
 
 def lock_session(folder: Path) -> int | None:
-    """The lock of a session on this host, or None when someone holds it; close it to give it back."""
-    handle = os.open(folder / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    """The lock of a session on this host, or None when someone holds it; close it to give it back.
+
+    Nobody else may open the file: whoever reads it could hold the lock and keep the runner out.
+    """
+    handle = os.open(folder / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        os.fchmod(handle, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)

@@ -16,13 +16,14 @@ from nextpyp_nb.session.classes2d import Classes2d
 from nextpyp_nb.session.columns import Columns
 from nextpyp_nb.session.events import Event, moment
 from nextpyp_nb.session.filters import apply_filter
-from nextpyp_nb.session.groups import may, refusal, role, user_name
+from nextpyp_nb.session.groups import group_readable, may, refusal, role, user_name
 from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
 from nextpyp_nb.session.manual_picks import merged_picks
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.quality_limits import Alarms
+from nextpyp_nb.session.reach import overreach, roots_of, served
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.status import SessionStatus, read_status
 from nextpyp_nb.session.store import Store
@@ -279,6 +280,9 @@ class Session(Classes2d, Columns, Flow):
         what = self.role(us)
         if not may(what, name):
             raise PermissionError(refusal(us, what, name))
+        roots = roots_of(read_site())
+        if served() and (more := overreach(name, arguments, self.settings, self.folder, roots)):
+            raise PermissionError(f"{name} refused: {more}, which people of this page may not")
         lease = self._reader.row("SELECT * FROM lease")
         assert lease is not None
         dead = runner_state(lease) != "running"
@@ -299,7 +303,7 @@ class Session(Classes2d, Columns, Flow):
         """Without a runner, be the runner for the moment that the waiting commands take."""
         store = Store(self.folder / "session.db")
         try:
-            with acquire(store, patience=0.0):
+            with group_readable(), acquire(store, patience=0.0):
                 for command in collect(
                     store, self.folder, owner=self.owner, group=self.group, site=read_site()
                 ):
@@ -345,3 +349,12 @@ def read_marker(folder: Path) -> dict[str, Any]:
     if not isinstance(marker, dict) or not {"id", "name", "group", "owner", "created"} <= marker.keys():
         raise ValueError(f"{path} is not the marker of a session")
     return marker
+
+
+def owned(folder: Path, doing: str) -> None:
+    """PermissionError unless we may write the session at ``folder``, as only its owner (and root) may."""
+    owner = read_marker(folder)["owner"]
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"{user_name()} may not {doing} session {folder.name}; only its owner {owner} may"
+        )

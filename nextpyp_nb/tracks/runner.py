@@ -14,9 +14,10 @@ from nextpyp_nb.engine.slots import Slots
 from nextpyp_nb.engine.task import Task
 from nextpyp_nb.kernels.backend import gpu_count
 from nextpyp_nb.session import inbox
+from nextpyp_nb.session.groups import group_readable
 from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.lease import Lease, acquire
-from nextpyp_nb.session.session import Session
+from nextpyp_nb.session.session import Session, owned
 from nextpyp_nb.session.store import Fenced, Store
 from nextpyp_nb.session.tryouts import RUNNER_ENDED
 from nextpyp_nb.settings import Settings, SettingsError, read_site
@@ -190,6 +191,18 @@ async def run_session(
     with a last round of 2D classification.
     ``kind`` is a runner of another make, such as one that only pretends to compute.
     """
+    owned(folder, "run")
+    with group_readable():
+        return await _run_session(
+            folder, detached=detached, resume=resume, until_idle=until_idle, still_coming=still_coming,
+            progress=progress, signals=signals, kind=kind,
+        )  # fmt: skip
+
+
+async def _run_session(
+    folder: Path, *, detached: bool, resume: bool, until_idle: bool, still_coming: Callable[[], bool],
+    progress: Any, signals: bool, kind: type[Runner],
+) -> int:  # fmt: skip
     store = Store(folder / "session.db")
     try:
         lease = acquire(store)

@@ -167,7 +167,8 @@ class FileBrowser(Box):
 
     def _chosen(self, change: Any) -> None:
         path = change["new"]
-        if path is None:
+        if path is None or not self.allowed(path):
+            # A link may lead out of the roots.
             return
         if path.is_dir():
             self.look(path)

@@ -1,7 +1,6 @@
 """Who may read and who may command: by table, and with three real accounts."""
 
 import grp
-import json
 import os
 import shutil
 import tempfile
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nextpyp_nb.bench.faults.accounts import as_account
 from nextpyp_nb.session import create_session, delete_session, open_session
 from nextpyp_nb.session.groups import may, role
 from nextpyp_nb.session.inbox import collect
@@ -57,37 +57,12 @@ def shared(monkeypatch, settings):
     site.write_text(f'[groups.{group.gr_name}]\noperators = ["{OPERATOR}"]\nreaders = ["{READER}"]\n')
     site.chmod(0o644)
     monkeypatch.setenv("NEXTPYP_NB_SITE", str(site))
-    made = as_user(
+    made = as_account(
         OWNER, [100], lambda: create_session("s", settings=settings, root=root, group=group.gr_name).owner
     )
     assert made == str(OWNER)
     yield root
     shutil.rmtree(top)
-
-
-def as_user(uid, groups, act):
-    """What ``act`` returns, or the words of its error, when another account does it in a child process."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        try:
-            os.umask(0o027)
-            os.setgroups(groups)
-            os.setgid(groups[0] if groups else uid)
-            os.setuid(uid)
-            try:
-                answer = act()
-            except Exception as error:
-                answer = f"{type(error).__name__}: {error}"
-            os.write(write, json.dumps(answer, default=str).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as stream:
-        answer = stream.read()
-    os.waitpid(child, 0)
-    return json.loads(answer) if answer else None
 
 
 def runner_takes(root):
@@ -99,16 +74,16 @@ def runner_takes(root):
             taken = collect(store, session.folder, owner=session.owner, group=session.group, site=read_site())
         return [(command.name, command.actor) for command in taken]
 
-    return as_user(OWNER, [100], run)
+    return as_account(OWNER, [100], run)
 
 
 @needs_root
 def test_an_operator_commands_and_a_reader_only_reads(shared):
-    dropped = as_user(OPERATOR, [100], lambda: open_session("s", root=shared).stop().uuid)
+    dropped = as_account(OPERATOR, [100], lambda: open_session("s", root=shared).stop().uuid)
     assert "Error" not in dropped
     assert runner_takes(shared) == [["stop", str(OPERATOR)]]
-    assert as_user(READER, [100], lambda: open_session("s", root=shared).status().runner) == "stopped"
-    refused = as_user(READER, [100], lambda: open_session("s", root=shared).stop().uuid)
+    assert as_account(READER, [100], lambda: open_session("s", root=shared).status().runner) == "stopped"
+    refused = as_account(READER, [100], lambda: open_session("s", root=shared).stop().uuid)
     assert refused == f"PermissionError: stop refused: {READER} may look at this session, not change it"
 
 
@@ -120,29 +95,29 @@ def test_a_reader_who_forges_a_file_is_refused_by_the_runner(shared):
     def forge():
         return drop(shared / "s", "cancel", {}, actor=str(OWNER)).uuid
 
-    assert "Error" not in as_user(READER, [100], forge)
+    assert "Error" not in as_account(READER, [100], forge)
     assert runner_takes(shared) == []
-    events = as_user(OWNER, [100], lambda: [e.text for e in open_session("s", root=shared).events()])
+    events = as_account(OWNER, [100], lambda: [e.text for e in open_session("s", root=shared).events()])
     assert events == [f"cancel refused: {READER} may look at this session, not change it"]
 
 
 @needs_root
 def test_a_stranger_sees_nothing(shared):
-    answer = as_user(STRANGER, [], lambda: open_session("s", root=shared).name)
+    answer = as_account(STRANGER, [], lambda: open_session("s", root=shared).name)
     assert answer.startswith(f"PermissionError: {STRANGER} may not read session s")
 
 
 @needs_root
 def test_only_the_owner_deletes_and_starts_a_dead_runner(shared):
-    answer = as_user(OPERATOR, [100], lambda: delete_session("s", confirm="s", root=shared))
+    answer = as_account(OPERATOR, [100], lambda: delete_session("s", confirm="s", root=shared))
     assert (
         answer
         == f"PermissionError: delete refused: {OPERATOR} may operate this session; this is for its owner"
     )
-    answer = as_user(OPERATOR, [100], lambda: open_session("s", root=shared).start().uuid)
+    answer = as_account(OPERATOR, [100], lambda: open_session("s", root=shared).start().uuid)
     assert answer.endswith(f"only its owner {OWNER} may start a runner")
     assert list((shared / "s" / "inbox").iterdir()) == []
-    assert as_user(OWNER, [100], lambda: delete_session("s", confirm="s", root=shared)) is None
+    assert as_account(OWNER, [100], lambda: delete_session("s", confirm="s", root=shared)) is None
     assert not (shared / "s").exists()
 
 
@@ -167,11 +142,11 @@ def test_a_reader_reads_whatever_way_the_runner_went(shared, watched):
 
         return act
 
-    assert as_user(OWNER, [100], leave("closed", Store.close)) == "closed"
-    assert as_user(READER, [100], read) == "closed"
+    assert as_account(OWNER, [100], leave("closed", Store.close)) == "closed"
+    assert as_account(READER, [100], read) == "closed"
 
-    assert as_user(OWNER, [100], leave("killed", lambda store: os._exit(9))) is None
-    assert as_user(READER, [100], read) == "killed"
+    assert as_account(OWNER, [100], leave("killed", lambda store: os._exit(9))) is None
+    assert as_account(READER, [100], read) == "killed"
 
 
 @needs_root

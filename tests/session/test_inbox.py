@@ -80,7 +80,7 @@ def test_hostile_files_are_put_aside_with_a_reason(store, session):
     count = hostile(session.folder / "inbox")
     good = drop(session.folder, "stop", {})
     assert [command.uuid for command in take(store, session)] == [good.uuid]
-    refused = list((session.folder / "inbox" / "refused").iterdir())
+    refused = list((session.folder / "refused").iterdir())
     assert len(refused) == count
     assert sum(event.code == "command_refused" for event in session.events()) == count
 

@@ -338,7 +338,7 @@ def test_moved_movies_go_only_by_their_number(session, tmp_path, damaged):
 
 @pytest.mark.timeout(120)
 def test_fifty_thousand_movies_stay_quick(session, settings):
-    """Status within 0.2 s and the table within 2 s, on a machine that does other things too."""
+    """Status within 0.2 s of CPU time and the table within 2 s."""
     with Store(session.folder / "session.db") as store, store.transaction():
         n, now = 50_000, time.time()
         store._run_many(
@@ -353,11 +353,11 @@ def test_fifty_thousand_movies_stay_quick(session, settings):
             " particles, started, finished) VALUES (?, 1, '0', 1e4, 9e3, 4.0, 100, ?, ?)",
             [(i, now - n + i, now - n + i) for i in range(1, n + 1)],
         )
-    begin = time.perf_counter()
+    begin = time.process_time()
     status = session.status()
-    middle = time.perf_counter()
+    middle = time.process_time()
     table = session.micrographs
-    end = time.perf_counter()
+    end = time.process_time()
     assert status.tracks["preprocess"].counts["done"] == len(table) == n
     assert middle - begin < 0.2
     assert end - middle < 2.0

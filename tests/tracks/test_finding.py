@@ -73,6 +73,15 @@ def test_a_movie_is_ready_only_when_it_stands_still_and_is_whole(tmp_path):
     assert [f.source for f in ready] == [path]
 
 
+def test_a_movie_that_is_whole_after_each_frame_is_not_taken_while_it_grows(tmp_path):
+    settling = Settling(settle=10, give_up=100)
+    for look in range(5):
+        write_movie(tmp_path / "m.tiff", frames=2 + look)
+        assert not settling.look(scan(str(tmp_path)), now=8 * look)[0]
+    assert not settling.look(scan(str(tmp_path)), now=41)[0]
+    assert settling.look(scan(str(tmp_path)), now=42)[0]
+
+
 def test_what_never_becomes_whole_is_stuck_with_a_reason(tmp_path):
     path = write_movie(tmp_path / "m.tiff")
     path.write_bytes(path.read_bytes()[:3000])

@@ -26,7 +26,9 @@ class PretendRunner(Runner):
         self.preprocess.function = FUNCTION
 
 
-def pretend_session(root: Path, camera: Path, name: str = "s", **changed: Any) -> Session:
+def pretend_session(
+    root: Path, camera: Path, name: str = "s", group: str | None = None, **changed: Any
+) -> Session:
     """A new session under ``root`` over the TIFFs of ``camera``; settings by name, with __ for the dot."""
     values = {
         "raw_data.location": f"{camera}/**/*.tiff", "microscope.pixel_size": 1.3, "microscope.voltage": 300,
@@ -34,7 +36,7 @@ def pretend_session(root: Path, camera: Path, name: str = "s", **changed: Any) -
         "class2d.enable": False, "picking.method": "none",
     }  # fmt: skip
     settings = Settings.from_flat(values | {key.replace("__", "."): v for key, v in changed.items()})
-    return create_session(name, settings=settings, root=root)
+    return create_session(name, settings=settings, root=root, group=group)
 
 
 def run(
