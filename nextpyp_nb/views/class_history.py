@@ -17,7 +17,7 @@ class ClassHistory(Box):
     def __init__(self, session: Any, live: LiveState, show_round: Callable[..., Any]) -> None:
         self.session, self.live, self.banner, self.show_round = session, live, live.banner, show_round
         self.rounds, self._quiet, self._seen = pd.DataFrame(), False, -1
-        self.slider = IntSlider(value=1, min=1, max=1, readout=False)
+        self.slider = IntSlider(value=1, min=1, max=1, readout=False, tooltip="Round")
         self.slider.add_class("nb-history-slider")
         self.slider.observe(lambda _: self._moved(), "value")
         self.words = text("", "nb-round", "nb-grow")

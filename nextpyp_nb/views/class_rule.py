@@ -20,8 +20,10 @@ class ClassRule(Box):
     def __init__(self, session: Any, live: LiveState, changed: Callable[[], None]) -> None:
         self.session, self.live, self.banner, self.changed = session, live, live.banner, changed
         self.inforce, self._quiet = "", False
-        self.resolution = _slider(COARSEST, 4.0, COARSEST, 0.5, "nb-rule-resolution")
-        self.share = _slider(0.0, 0.0, 10.0, 0.1, "nb-rule-share")
+        self.resolution = _slider(
+            "Coarsest resolution, Å", COARSEST, 4.0, COARSEST, 0.5, "nb-rule-resolution"
+        )
+        self.share = _slider("Least share, %", 0.0, 0.0, 10.0, 0.1, "nb-rule-share")
         for slider in (self.resolution, self.share):
             slider.observe(lambda _: self._moved(), "value")
         self.words = [text("", "nb-rule-words"), text("", "nb-rule-words")]
@@ -94,7 +96,7 @@ def _plain(rule: str) -> tuple[float, float] | None:
     return values["resolution"], values["share"]
 
 
-def _slider(value: float, low: float, high: float, step: float, name: str) -> FloatSlider:
-    made = FloatSlider(value=value, min=low, max=high, step=step, readout=False)
+def _slider(words: str, value: float, low: float, high: float, step: float, name: str) -> FloatSlider:
+    made = FloatSlider(value=value, min=low, max=high, step=step, readout=False, tooltip=words)
     made.add_class(name)
     return made

@@ -36,6 +36,8 @@ class CtfPlot(Box):
             x=[0.0], y=[0.0], scales=scales, colors=[RED], line_style="dashed", stroke_width=1.4
         )
         self.axis = Axis(scale=self.x, label="resolution, Å", grid_lines="none", label_offset="30px")
+        # All labels from the beginning: bqplot misses those that come while it makes the axis.
+        self.axis.tick_labels = {str(1 / r): f"{r:g}" for r in RESOLUTIONS}
         level = Axis(
             scale=self.y,
             orientation="vertical",
@@ -74,9 +76,7 @@ class CtfPlot(Box):
         self.x.min, self.x.max = low, high
         ticks = [1 / r for r in RESOLUTIONS if low <= 1 / r <= high]
         apart = [t for i, t in enumerate(ticks) if i == 0 or t - ticks[i - 1] > 0.035 * (high - low)]
-        with self.axis.hold_sync():
-            self.axis.tick_values = np.array(apart)
-            self.axis.tick_labels = {str(t): f"{1 / t:g}" for t in apart}
+        self.axis.tick_values = np.array(apart)
 
 
 class MotionPlot(Box):

@@ -19,10 +19,12 @@ class ExportDialog(Box):
     def __init__(self, session: Any, live: LiveState) -> None:
         self.session, self.live, self.banner = session, live, live.banner
         self.filter = Combobox(
-            placeholder="all that are not excluded; such as fit_resolution < 5", ensure_option=False
+            placeholder="all that are not excluded; such as fit_resolution < 5",
+            ensure_option=False,
+            tooltip="Micrographs",
         )
         self.filter.add_class("nb-export-filter")
-        self.out = Text(placeholder="a new folder in the session's exports/")
+        self.out = Text(placeholder="a new folder in the session's exports/", tooltip="Write to")
         self.out.add_class("nb-export-out")
         self.particles = _check("Particles (particles.star)", True)
         self.accepted = _check("Only particles of accepted classes", False)

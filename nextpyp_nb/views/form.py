@@ -31,7 +31,11 @@ class Field(Box):
             self.browser = FileBrowser(self.control, item.path, data_roots)
             after, browser = self.browser.opener, (self.browser,)
         super().__init__([label, self.control, after, self.problem, *browser])
-        for name in ("nb-field", f"nb-field-{item.section}-{item.name}"):
+        for name in (
+            "nb-field",
+            f"nb-field-{item.section}-{item.name}",
+            *(("nb-path",) if item.path else ()),
+        ):
             self.add_class(name)
 
     @property
@@ -125,7 +129,7 @@ class FileBrowser(Box):
         self.control, self.wanted, self.roots = control, wanted, tuple(roots)
         self.folder = Path()
         self.opener: Button = button("Browse…", self.toggle, "nb-browse")
-        self.choice = Select(options=[], rows=8)
+        self.choice = Select(options=[], rows=8, tooltip="Files and folders")
         self.choice.observe(self._chosen, "value")
         self.where = text("", "nb-muted", "nb-small")
         super().__init__([self.where, self.choice])
@@ -191,17 +195,17 @@ def written(value: Any) -> str:
 
 def _control(item: Item) -> Any:
     if item.choices:
-        return Dropdown(options=item.choices)
+        return Dropdown(options=item.choices, tooltip=item.label)
     if item.kind is bool:
-        return Checkbox(indent=False)
-    return Text(placeholder=_placeholder(item))
+        return Checkbox(indent=False, tooltip=item.label)
+    return Text(placeholder=_placeholder(item), tooltip=item.label)
 
 
 def _placeholder(item: Item) -> str:
     if item.optional:
         if "Required" in item.explanation:
             return "required"
-        return "empty: automatic" if "when empty" in item.explanation else "none"
+        return "automatic" if "when empty" in item.explanation else "none"
     return {"movies": "/folder/**/*.tiff", "file": "none", "folder": "none"}.get(item.path or "", "")
 
 

@@ -51,6 +51,17 @@ class Late:
         return super()._repr_mimebundle_(**kwargs)
 
 
+class Named(Late):
+    """Mixed into a control: its tooltip is its name for those who hear the page, where it shows none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        control: Any = self
+        if control.tooltip and not control.description:
+            control.description = control.tooltip
+            control.add_class("nb-silent")
+
+
 class HTML(Late, ipywidgets.HTML):
     """Text."""
 
@@ -63,19 +74,19 @@ class Button(Late, ipywidgets.Button):
     """A button."""
 
 
-class Checkbox(Late, ipywidgets.Checkbox):
+class Checkbox(Named, ipywidgets.Checkbox):
     """A box to tick."""
 
 
-class Combobox(Late, ipywidgets.Combobox):
+class Combobox(Named, ipywidgets.Combobox):
     """A line to type, with proposals."""
 
 
-class Dropdown(Late, ipywidgets.Dropdown):
+class Dropdown(Named, ipywidgets.Dropdown):
     """A choice."""
 
 
-class FloatSlider(Late, ipywidgets.FloatSlider):
+class FloatSlider(Named, ipywidgets.FloatSlider):
     """A number to slide."""
 
 
@@ -83,19 +94,19 @@ class Image(Late, ipywidgets.Image):
     """A picture."""
 
 
-class IntSlider(Late, ipywidgets.IntSlider):
+class IntSlider(Named, ipywidgets.IntSlider):
     """A whole number to slide."""
 
 
-class IntText(Late, ipywidgets.IntText):
+class IntText(Named, ipywidgets.IntText):
     """A whole number to type."""
 
 
-class Select(Late, ipywidgets.Select):
+class Select(Named, ipywidgets.Select):
     """A list to choose from."""
 
 
-class Text(Late, ipywidgets.Text):
+class Text(Named, ipywidgets.Text):
     """A line to type."""
 
 

@@ -33,14 +33,14 @@ class MicrographsPage(Box):
         self.name: str | None = None
         self._drawn: Any = None
         self._quiet = False
-        self.index = IntText(value=0)
+        self.index = IntText(value=0, tooltip="Number of the micrograph")
         self.index.add_class("nb-index")
         self.index.observe(self._typed, "value")
         self.count = text("of 0", "nb-muted", "nb-count")
         self.watch = Checkbox(value=True, description="Watch", indent=False, tooltip="Follow the newest")
         self.watch.add_class("nb-watch")
         self.watch.observe(lambda _: self._choose(), "value")
-        self.find = Text(placeholder="find a name")
+        self.find = Text(placeholder="find a name", tooltip="Find a name")
         self.find.add_class("nb-find")
         self.find.observe(self._search, "value")
         self.title = text("", "nb-grow", "nb-micrograph-name")

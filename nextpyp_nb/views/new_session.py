@@ -35,9 +35,12 @@ class NewSession(Box):
     ) -> None:
         self.banner, self._created, self.root = banner, created, root
         site = read_site()
-        self.name = Text(placeholder="such as apof-krios2")
+        self.name = Text(placeholder="such as apof-krios2", tooltip="Name")
         self.group = Combobox(
-            options=sorted(site.groups), placeholder=site.default_group or "none", ensure_option=False
+            options=sorted(site.groups),
+            placeholder=site.default_group or "none",
+            ensure_option=False,
+            tooltip="Group",
         )
         self.name_error = text("", "nb-field-error")
         items = {item.key: item for item in Settings.items()}
@@ -56,9 +59,7 @@ class NewSession(Box):
         )
         card = column(
             row(text("New session", "nb-strong", "nb-grow"), self.profiles, classes=("nb-card-title",)),
-            self.name_line,
-            self.group_line,
-            self.form,
+            column(self.name_line, self.group_line, self.form),
             self.noted,
             foot,
             classes=("nb-card",),

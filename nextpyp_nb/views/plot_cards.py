@@ -1,5 +1,6 @@
 """The plots of the Plots page: series over time, distributions, defoci, astigmatism."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -32,8 +33,9 @@ class Series(Cloud):
         self.limits = [curve(self.scales, inks["alarm"], width=1.2, line_style="dashed") for _ in range(2)]
         self.over = [self.median, *self.limits]
         self.figure.marks = [*self.rest.marks, *self.over]
-        self.choice = Dropdown(options=[(quantity(column).label, column)], value=column)
-        self.choice.tooltip = "Which number this plot shows"
+        self.choice = Dropdown(
+            options=[(quantity(column).label, column)], value=column, tooltip="Which number this plot shows"
+        )
         self.head.children = (self.choice, self.title)
 
     @property
@@ -267,8 +269,15 @@ def _series_words(
     outside = int((y < low).sum() + (y > high).sum())
     if outside:
         parts.append(markup("{n} beyond the axis", n=outside))
-    for word, limit in zip(("below", "above"), limits, strict=True):
-        if limit is not None:
-            at = what.words(limit * what.scale)
+    ends = [None if limit is None else what.words(limit * what.scale) for limit in limits]
+    if None not in ends:
+        least = str(ends[0]).removesuffix(what.unit).strip()
+        parts.append(markup('<span class="nb-alarm">outside {a} to {b}</span>', a=least, b=ends[1]))
+    for word, at in zip(("below", "above"), ends, strict=True):
+        if at is not None and None in ends:
             parts.append(markup('<span class="nb-alarm">alarm {word} {at}</span>', word=word, at=at))
-    return joined(parts, " · ")
+    return markup("<span title='{plain}'>{words}</span>", plain=_plain(parts), words=joined(parts, " · "))
+
+
+def _plain(parts: list[Markup]) -> str:
+    return " · ".join(re.sub("<[^>]*>", "", part) for part in parts)

@@ -135,7 +135,7 @@ class SelectionBar(Box):
             show(editor, name == which and "nb-hidden" in editor._dom_classes)
 
     def _condition_editor(self) -> Box:
-        self.column = Dropdown(options=[])
+        self.column = Dropdown(options=[], tooltip="Select by")
         self.column.add_class("nb-condition-column")
         self.low, self.high = Text(placeholder="from (open)"), Text(placeholder="to (open)")
         self.low.add_class("nb-condition-low")

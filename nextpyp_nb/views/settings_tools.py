@@ -129,7 +129,12 @@ class Profiles(Box):
 
     def __init__(self, form: Form, live: LiveState, load: Callable[[dict[str, Any]], None]) -> None:
         self.form, self.live, self.banner, self._load = form, live, live.banner, load
-        self.name = Combobox(placeholder="profile", options=tuple(profile_names()), ensure_option=False)
+        self.name = Combobox(
+            placeholder="profile",
+            tooltip="Name of a profile",
+            options=tuple(profile_names()),
+            ensure_option=False,
+        )
         self.name.add_class("nb-profile")
         super().__init__(
             [
@@ -172,7 +177,7 @@ class Revisions(Box):
 
     def __init__(self, session: Any, chosen: Callable[[int], None]) -> None:
         self.session, self._chosen, self._listed = session, chosen, 0
-        self.choice = Dropdown(options=[CHOOSE])
+        self.choice = Dropdown(options=[CHOOSE], tooltip="Earlier settings")
         self.choice.observe(self._take, "value")
         super().__init__([self.choice])
         self.add_class("nb-revisions")

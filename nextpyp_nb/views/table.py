@@ -27,6 +27,8 @@ FIRST = (
     "name", "time", "fit_resolution", "ctf_score", "defocus_u", "defocus_v", "defocus_angle", "total_motion",
     "particles", "state",
 )  # fmt: skip
+# What the microscope noted is shown when asked for; columns of one's own are shown by themselves.
+NOTED = "acquired_"
 WIDTHS = {"name": 176, "time": 94, "state": 76}
 HINT = "Click a heading to sort; x excludes the marked rows, c takes them in, and both go on to the next."
 
@@ -143,12 +145,12 @@ class TablePage(Box):
         self._detail()
 
     def _columns(self) -> tuple[str, ...]:
-        own = tuple(c for c in measured(self.table) if c not in QUANTITIES)
+        own = tuple(c for c in measured(self.table) if c not in QUANTITIES and not c.startswith(NOTED))
         return tuple(c for c in (*FIRST[:-1], *self._added(), *own, "state") if c not in self._hidden)
 
     def _added(self) -> tuple[str, ...]:
         chosen = [c.nb_column for c in self.chooser.children if getattr(c, "value", False)]
-        return tuple(c for c in chosen if c not in FIRST and c in QUANTITIES)
+        return tuple(c for c in chosen if c not in FIRST and (c in QUANTITIES or c.startswith(NOTED)))
 
     def _sorted(self, keep: np.ndarray) -> np.ndarray:
         if self.sort is None:

@@ -153,14 +153,17 @@ class TrackPanel(Box):
 def _name(track: str, state: str, status: Any) -> Markup:
     word = "the runner does not answer" if state == "stale" else state
     since = f"since {clock(status.since)}" if status.since is not None else ""
-    message = " · ".join(part for part in (status.message, since) if part)
+    message = status.message
+    if state == "stopped" and message and since:
+        message = f"before: {message}"
     return markup(
         '<span class="nb-track-name"><i class="nb-light nb-is-{state}"></i><span><b>{title}</b> '
-        '<span class="nb-muted nb-state">{word}</span></span>'
+        '<span class="nb-muted nb-state">{word}</span> <span class="nb-muted nb-small">{since}</span></span>'
         '<span class="nb-muted nb-small nb-ellipsis nb-message" title="{message}">{message}</span></span>',
         state=state,
         title=TITLES[track],
         word=word,
+        since=since,
         message=message,
     )
 

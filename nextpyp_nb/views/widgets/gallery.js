@@ -6,7 +6,7 @@ function render({ model, el }) {
   const frame = document.createElement("div"), sheet = document.createElement("div");
   frame.className = "nb-gallery-frame";
   frame.tabIndex = 0;
-  frame.setAttribute("role", "list");
+  frame.setAttribute("role", "group");
   frame.setAttribute("aria-label", "micrographs");
   sheet.className = "nb-gallery-sheet";
   frame.append(sheet);
@@ -31,7 +31,7 @@ function render({ model, el }) {
   function make() {
     const tile = document.createElement("button");
     tile.className = "nb-gallery-tile";
-    tile.append(document.createElement("img"), document.createElement("span"), document.createElement("mark"));
+    tile.append(Object.assign(document.createElement("img"), { alt: "" }), document.createElement("span"), document.createElement("mark"));
     tile.addEventListener("click", () => tile.nbName && model.send({ open: tile.nbName }));
     sheet.append(tile);
     return tile;

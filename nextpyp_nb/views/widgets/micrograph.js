@@ -1,10 +1,10 @@
 // A micrograph with its picks: pan, zoom, contrast, threshold and ruler without the kernel.
 const STYLE = `
 .nb-micrograph { position: relative; }
-.nb-micrograph canvas { width: 100%; display: block; border-radius: 4px; cursor: grab; touch-action: none; background: #808080; }
+.nb-micrograph canvas { width: 100%; display: block; border-radius: 4px; cursor: grab; touch-action: none; background: var(--nb-soft); }
 .nb-micrograph canvas:active { cursor: grabbing; }
 .nb-micrograph canvas.nb-aims { cursor: crosshair; }
-.nb-micrograph .nb-none { position: absolute; inset: 40% 0 auto; text-align: center; color: #fff; }
+.nb-micrograph .nb-none { position: absolute; inset: 40% 0 auto; text-align: center; color: var(--nb-muted); }
 .nb-image-tools { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: center; padding-top: 10px; color: var(--nb-muted); font-size: 12px; min-height: 26px; }
 .nb-image-tools b { color: var(--nb-text); font-weight: 600; }
 .nb-image-tools label { display: flex; gap: 8px; align-items: center; }
