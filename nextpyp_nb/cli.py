@@ -16,6 +16,7 @@ from rich.text import Text
 
 from nextpyp_nb import __version__
 from nextpyp_nb.bench.commands import add_benchmarks
+from nextpyp_nb.class2d_command import add_class2d
 from nextpyp_nb.gain_commands import add_gain_check, add_gain_set
 from nextpyp_nb.metadata_commands import add_metadata
 from nextpyp_nb.session import (
@@ -29,7 +30,6 @@ from nextpyp_nb.session.groups import known_group
 from nextpyp_nb.session.observation import observe
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.site_commands import add_batch, add_report, add_serve
-from nextpyp_nb.tracks.class2d_offline import add_class2d
 from nextpyp_nb.trash_commands import add_delete, add_trash
 
 TRACKS = ("transfer", "preprocess", "classify")

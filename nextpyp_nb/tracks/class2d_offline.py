@@ -1,17 +1,12 @@
-"""2D classification of any RELION particle STAR, as a process of its own."""
+"""2D classification of any RELION particle STAR."""
 
-import argparse
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.fft
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nextpyp_nb.formats.class2d_star import (
     ParticleStar,
@@ -20,8 +15,7 @@ from nextpyp_nb.formats.class2d_star import (
     write_classes_star,
 )
 from nextpyp_nb.formats.mrc import write_mrc
-from nextpyp_nb.kernels.class2d_setup import Class2dUpdate
-from nextpyp_nb.kernels.class2d_setup import Progress as Tell
+from nextpyp_nb.kernels.class2d_setup import Class2dUpdate, Progress
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.fourier import fast_even, fourier_resize
 from nextpyp_nb.kernels.particles import background_of, normalised
@@ -31,29 +25,10 @@ LEAST = 10
 MOST_THREADS = 4
 
 
-def add_class2d(command: argparse.ArgumentParser) -> None:
-    """The arguments of ``nextpyp-nb class2d``."""
-    command.add_argument("particles", type=Path, metavar="PARTICLES.star")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--classes", type=int, required=True, metavar="K")
-    command.add_argument("--diameter", type=float, metavar="Å", help="of the mask (default: 0.75 boxes)")
-    command.add_argument("--seed", type=int, default=0)
-    command.set_defaults(command=_in_own_process)
-
-
-def _in_own_process(options: argparse.Namespace) -> int:
-    """Matrix products this small lose CPU time to threads that wait; their number is set at start-up."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    command = [sys.executable, "-m", __spec__.name, str(options.particles), "--out", str(options.out)]
-    command += ["--classes", str(options.classes), "--seed", str(options.seed)]
-    if options.diameter is not None:
-        command += ["--diameter", str(options.diameter)]
-    return subprocess.run(command, env=os.environ | limits, check=False).returncode
-
-
 def classify_star(
     star: Path, out: Path, *, classes: int, diameter: float | None = None, seed: int = 0,
-    progress: Tell | None = None, arrivals: int = 1, updated: Callable[[Class2dUpdate], None] | None = None,
+    progress: Progress | None = None, arrivals: int = 1,
+    updated: Callable[[Class2dUpdate], None] | None = None,
 ) -> str:  # fmt: skip
     """Classify the particles of ``star`` into folder ``out``; one sentence of what came out.
 
@@ -107,31 +82,3 @@ def _reader(particles: ParticleStar, box: int, diameter: float) -> Any:
         return normalised(images, background), [particles.ctfs[i] for i in ids]
 
     return read
-
-
-def main() -> int:
-    """What the process of its own does."""
-    parser = argparse.ArgumentParser()
-    add_class2d(parser)
-    options = parser.parse_args()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        try:
-            told = classify_star(
-                options.particles, options.out, classes=options.classes, diameter=options.diameter,
-                seed=options.seed,
-                progress=lambda done, total, text: bar.update(
-                    task, completed=done, total=total, description=text
-                ),
-            )  # fmt: skip
-        except (ValueError, OSError) as error:
-            bar.stop()
-            sys.stderr.write(f"nextpyp-nb: {error}\n")
-            return 1
-    sys.stdout.write(f"{told}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
