@@ -25,7 +25,9 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
 def _add_rates(rates: argparse.ArgumentParser) -> None:
     rates.add_argument("--movies", type=int, default=1000)
     rates.add_argument("--per-minute", type=float, default=10.0)
-    rates.add_argument("--cost", type=float, default=4.0, metavar="S", help="of a movie's kernels, pretended")
+    rates.add_argument(
+        "--cost", type=float, default=0.45, metavar="S", help="of a movie's kernels, pretended"
+    )
     rates.add_argument("--scale", type=float, default=12.0, help="how much faster time runs")
     rates.add_argument("--megabytes", type=int, default=300, help="of the movie that is copied")
     rates.add_argument("--json", type=Path, metavar="FILE")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie
+from nextpyp_nb.bench.faults.pretend import PretendRunner, pretend_session, run, small_movie
 from nextpyp_nb.settings.transfer import Transfer
 from nextpyp_nb.tracks.compressing import transfer_movie
 from nextpyp_nb.tracks.finding import look_at
@@ -94,7 +94,7 @@ def backlog(root: Path, *, movies: int, per_minute: float, cost: float, scale: f
 
     collecting = threading.Thread(target=collect)
     collecting.start()
-    run(session, still_coming=collecting.is_alive)
+    run(session, still_coming=collecting.is_alive, kind=PretendRunner)
     collecting.join()
     third = max(1, len(samples) // 3)
     return {

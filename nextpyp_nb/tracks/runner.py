@@ -43,7 +43,12 @@ def worker_plan(settings: Settings) -> tuple[int, int, int]:
 
 
 class Runner:
-    """Holds the lease, the tracks and their engines for the life of one run."""
+    """Holds the lease, the tracks and their engines for the life of one run.
+
+    ``tick`` is how often it looks whether it may end, s.
+    """
+
+    tick = 0.5
 
     def __init__(self, folder: Path, store: Store, lease: Lease, *, until_idle: bool) -> None:
         self.store, self.lease, self.folder = store, lease, folder
@@ -100,7 +105,7 @@ class Runner:
             self.spawn(work)
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), 0.5)
+                await asyncio.wait_for(self._ended.wait(), self.tick)
             over = self._unwanted() if detached else finished() and not self.commands.busy()
             if over and not await self.commands.jobs.final_report():
                 break

@@ -10,13 +10,15 @@ from nextpyp_nb.bench.faults.points import POINTS, breaker, in_child, killer, wa
 from nextpyp_nb.bench.faults.pretend import pretend_session, run, write_movies
 from nextpyp_nb.bench.faults.promises import broken, results, unfinished
 
-# A runner is killed at the first to the so-many-th passage of a point.
-MOST = 12
 ERRORS = (errno.EIO, errno.ENOSPC, errno.ESTALE)
 
 
-def killed(root: Path, *, movies: int, kills: int, seed: int = 1, operation: str = "copy") -> dict[str, Any]:
+def killed(
+    root: Path, *, movies: int, kills: int, most: int = 12, seed: int = 1, operation: str = "copy"
+) -> dict[str, Any]:
     """Kill the runner ``kills`` times, at each named point in turn, while ``movies`` come in; then finish.
+
+    It dies at the first to the ``most``-th passage of a point; what is passed less often is none.
 
     What was promised is checked after every kill, and the results must be those of an undisturbed session.
     """
@@ -28,7 +30,7 @@ def killed(root: Path, *, movies: int, kills: int, seed: int = 1, operation: str
     )
     with watched(lambda point, count: None) as passed:
         run(calm)
-    points = [point for point in POINTS if passed[point] >= MOST]
+    points = [point for point in POINTS if passed[point] >= most]
     strange = wild.folder / "raw" / ".of-someone-else.part"
     strange.write_bytes(b"not ours")
     died: Counter[str] = Counter()
@@ -37,7 +39,7 @@ def killed(root: Path, *, movies: int, kills: int, seed: int = 1, operation: str
         if died.total() == kills:
             break
         point = points[number % len(points)]
-        act = killer(point, rng.randint(1, MOST))
+        act = killer(point, rng.randint(1, most))
         if in_child(lambda act=act: _run_watched(wild, act)) == -9:  # type: ignore[misc]
             died[point] += 1
             problems += broken(wild, cameras["wild"], moved=operation == "move")
