@@ -15,6 +15,7 @@ from nextpyp_nb.kernels.backend import gpu_count
 from nextpyp_nb.settings import Site
 
 PACKAGES = (
+    "nextpyp_nb",
     "jupyterlab",
     "voila",
     "ipywidgets",
@@ -25,6 +26,13 @@ PACKAGES = (
     "mrcfile",
     "tifffile",
 )
+
+
+# The oldest SQLite that knows what the store asks of it (FILTER, UPSERT, reading without write permission).
+SQLITE = (3, 31)
+# Databases that several processes write at once may be damaged before this one; a session has one writer.
+SQLITE_MENDED = (3, 51, 3)
+NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +56,10 @@ def checks(site: Site) -> list[Check]:
         Check(what="machine", found=f"{os.cpu_count()} cores, {memory:.0f} GiB memory"),
         _gpu(),
         _root(site),
+        *_file_systems(site),
         _sqlite(site),
         _inotify(),
+        _voila(),
         _relion(),
     ]
 
@@ -75,6 +85,35 @@ def _root(site: Site) -> Check:
     )
 
 
+def _file_systems(site: Site) -> list[Check]:
+    """What sessions and data lie on; where other machines write, only scanning finds movies."""
+    mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    found = []
+    for place in (site.sessions_root, *site.data_roots):
+        there = next(p for p in (place, *place.parents) if p.exists()).resolve()
+        kind = next((mounts[p] for p in (there, *there.parents) if p in mounts), "unknown")
+        missing = "" if place.exists() or place == site.sessions_root else "it is not there (now)"
+        advice = "raise transfer.settle to 60 s: other machines write here" if kind in NETWORK else missing
+        found.append(
+            Check(what="file system", found=f"{place}: {kind}", ok=not advice, optional=True, advice=advice)
+        )
+    return found
+
+
+def _voila() -> Check:
+    """Pages for people who must not run code: only Voilà on its own drops what they send."""
+    from jupyter_core.paths import jupyter_config_path
+    from jupyter_server.extension.config import ExtensionConfigManager
+
+    enabled = ExtensionConfigManager(read_config_path=jupyter_config_path()).get_jpserver_extensions()
+    extension = any(on and name.startswith("voila") for name, on in enabled.items())
+    advice = "/voila of a Jupyter server lets its users run code; give staff `nextpyp-nb serve` instead"
+    return Check(
+        what="Voilà", ok=not extension, optional=True, advice=advice if extension else "",
+        found=f"on its own by `nextpyp-nb serve`{', and in Jupyter servers as /voila' if extension else ''}",
+    )  # fmt: skip
+
+
 def _sqlite(site: Site) -> Check:
     """Write-ahead logging must work where sessions lie; some network disks cannot."""
     there = site.sessions_root
@@ -89,9 +128,13 @@ def _sqlite(site: Site) -> Check:
             probe.close()
     except (OSError, sqlite3.Error) as error:
         mode = str(error)
+    version = sqlite3.sqlite_version_info
     advice = "" if mode == "wal" else "put sessions on a local disk: this one cannot hold a live database"
+    if version < SQLITE:
+        advice = f"too old: take a Python with SQLite {'.'.join(map(str, SQLITE))} or later"
+    race = "" if version >= SQLITE_MENDED else ", one writer only (as sessions have it)"
     return Check(
-        what="SQLite", found=f"{sqlite3.sqlite_version}, journal {mode}", ok=mode == "wal", advice=advice
+        what="SQLite", found=f"{sqlite3.sqlite_version}, journal {mode}{race}", ok=not advice, advice=advice
     )
 
 

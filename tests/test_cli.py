@@ -8,16 +8,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nextpyp_nb import cli
+from nextpyp_nb.doctor import checks
 from nextpyp_nb.formats.star import read_star
 from nextpyp_nb.session import open_session
 from nextpyp_nb.session.inbox import Ack
 from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.session import Session
 from nextpyp_nb.session.store import Store
+from nextpyp_nb.settings import Site
 from nextpyp_nb.simulate import Microscope
 
 pytestmark = pytest.mark.timeout(240)
@@ -204,8 +207,28 @@ def test_doctor_tells_what_is_there(nextpyp):
     code, out, _ = nextpyp("doctor")
     assert code in (0, 1)
     assert "nextpyp_nb[gpu]" in out or "usable by CuPy" in out
-    for word in ("Python", "SQLite", "RELION", "sessions"):
+    for word in ("Python", "SQLite", "RELION", "sessions", "file system", "inotify", "Voilà", "nextpyp_nb "):
         assert word in out
+
+
+def test_doctor_tells_network_disks_old_sqlite_and_voila_in_jupyter_servers(tmp_path, monkeypatch):
+    disks = {"/": "ext4", str(tmp_path): "nfs4"}
+    mounts = [SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in disks.items()]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: mounts)
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 22, 0))
+    config = tmp_path / "jupyter_server_config.d"
+    config.mkdir()
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(tmp_path))
+    config.joinpath("z.json").write_text('{"ServerApp": {"jpserver_extensions": {"voila": true}}}')
+    found = checks(Site(root=tmp_path / "sessions", data_roots=(tmp_path / "gone",)))
+    said = {check.what: check for check in found}
+    places = [check for check in found if check.what == "file system"]
+    assert [check.found.rpartition(": ")[2] for check in places] == ["nfs4", "nfs4"]
+    assert all("settle" in check.advice for check in places)
+    assert "too old" in said["SQLite"].advice
+    assert not said["SQLite"].ok
+    assert "/voila" in said["Voilà"].found
+    assert "nextpyp-nb serve" in said["Voilà"].advice
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,8 @@ def session_alerts(
     """What is wrong with a session just now."""
     found = quality_alerts(micrographs, alarms)
     given: list[Alert | None] = []
+    if status.sums:
+        given.append(Alert(kind="sums", title="Movies and files do not add up", text=status.sums))
     if status.runner == "running" and status.tracks["transfer"].state == "running":
         given.append(stalled(micrographs.get("found", _NEVER), pd.Timestamp.now(UTC)))
     given += [

@@ -16,6 +16,8 @@ from nextpyp_nb.settings import Settings
 WINDOW = 600.0
 # Where the runner keeps the alerts that it raised.
 RAISED = "alerts"
+# Where it keeps what does not add up between movies and files.
+SUMS = "sums"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class TrackStatus:
 class SessionStatus:
     """A session now; ``revision`` is the one in force, ``runner`` running, stopped or stale (it died).
 
-    ``heartbeat`` is the runner's last; ``raised`` the kinds of alerts that it raised, and since when.
+    ``heartbeat`` is the runner's last; ``raised`` the kinds of alerts that it raised, and since when;
+    ``sums`` what did not add up between movies and files at the last check.
     """
 
     name: str
@@ -49,6 +52,7 @@ class SessionStatus:
     tracks: dict[str, TrackStatus]
     heartbeat: datetime | None
     raised: dict[str, datetime]
+    sums: str = ""
 
 
 def read_status(reader: Reader, name: str) -> SessionStatus:
@@ -71,6 +75,7 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
         name=name, runner=runner, since=moment(lease["since"]), host=lease["host"], pid=lease["pid"],
         revision=_in_force(reader), error=error,
         tracks=tracks, heartbeat=moment(lease["beat"]), raised=_raised(reader),
+        sums=reader.value("SELECT value FROM meta WHERE key = ?", SUMS) or "",
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from nextpyp_nb.tracks.classify import ClassifyTrack
 from nextpyp_nb.tracks.commands import Commands
 from nextpyp_nb.tracks.logbook import Logbook
 from nextpyp_nb.tracks.preprocess import PreprocessTrack
+from nextpyp_nb.tracks.self_check import SelfCheck
 from nextpyp_nb.tracks.track import Live, Track, is_full
 from nextpyp_nb.tracks.transfer import TransferTrack
 from nextpyp_nb.tracks.tryouts import TryOuts
@@ -66,6 +67,7 @@ class Runner:
             self.live, self.movies, device=0 if gpus else None, threads=threads, epoch=lease.epoch
         )
         self.watch = Watch(self.live, read_site())
+        self.self_check = SelfCheck(self.live)
         self.commands = Commands(self)
         self.error: BaseException | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -99,7 +101,7 @@ class Runner:
         """Until told to end: detached, when nothing is wanted any more; else when ``finished``."""
         for work in (
             *(track.run() for track in self.tracks.values()),
-            self._heartbeat(), self._obey(), self.tryouts.run(), self.watch.run(),
+            self._heartbeat(), self._obey(), self.tryouts.run(), self.watch.run(), self.self_check.run(),
             self._listen(self.movies, self.preprocess), self._listen(self.rounds, self.classify),
         ):  # fmt: skip
             self.spawn(work)
