@@ -22,6 +22,10 @@ class Inline:
         """One at a time."""
         return 1
 
+    def message(self) -> str:
+        """Nothing to say."""
+        return ""
+
     async def submit(self, task: Task) -> None:
         """Queue a task."""
         self._waiting.append(task)

@@ -1,9 +1,10 @@
-"""A task to try an engine with: whether it answers, reports, fails, dies and ends as it should."""
+"""Tasks to try an engine with: whether it answers, reports, fails, dies and ends as it should."""
 
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.engine.task import Report
@@ -31,3 +32,16 @@ def probe(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         "value": payload.get("value"), "pid": os.getpid(), "nice": os.nice(0),
         "environment": {name: os.environ.get(name) for name in names},
     }  # fmt: skip
+
+
+def tally(payload: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Take ``seconds``; each begin, and each end that is put into place, is a line in a file."""
+    place = Path(payload["folder"]) / payload["name"]
+    with place.with_suffix(".begun").open("a") as stream:
+        stream.write(f"{os.getpid()}\n")
+    time.sleep(payload["seconds"])
+    done = place.with_suffix(".done")
+    part = place.with_suffix(f".{os.getpid()}.part")
+    part.write_text((done.read_text() if done.exists() else "") + f"{os.getpid()}\n")
+    part.replace(done)
+    return {"pid": os.getpid()}

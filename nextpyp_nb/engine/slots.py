@@ -11,9 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
-from nextpyp_nb.engine.task import Done, Failed, Killed, Outcome, Progress, Task
+from nextpyp_nb.engine.outbox import Outbox
+from nextpyp_nb.engine.task import Killed, Outcome, Progress, Task, outcome_from
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -22,23 +24,28 @@ class Slots:
     """``count`` worker processes; a worker that dies costs exactly its task, and is replaced.
 
     Workers get ``threads`` each, one of ``gpus`` each in turn (none: they see no GPU), and are made
-    ``nice``. They start with their first task and die with this process.
+    ``nice``. They start with their first task and die with this process, or when the ``lease`` is over.
     """
 
-    def __init__(self, count: int, *, threads: int = 1, gpus: int = 0, nice: int = 0) -> None:
+    def __init__(
+        self, count: int, *, threads: int = 1, gpus: int = 0, nice: int = 0, lease: Path | None = None
+    ) -> None:
         if count < 1:
             raise ValueError(f"got {count} worker slots, expected at least 1")
         self._waiting: deque[Task] = deque()
-        self._outcomes: deque[tuple[Task, Outcome]] = deque()
+        self._outbox = Outbox()
         self._changed = threading.Condition()
         self._closed = False
-        self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         environments = [worker_environment(i, threads=threads, gpus=gpus) for i in range(count)]
-        self._slots = [_Slot(self, environment, nice) for environment in environments]
+        self._slots = [_Slot(self, environment, nice, lease) for environment in environments]
 
     def slots(self) -> int:
         """How many tasks run at once."""
         return len(self._slots)
+
+    def message(self) -> str:
+        """Nothing to say: they are always there."""
+        return ""
 
     async def submit(self, task: Task) -> None:
         """Queue a task."""
@@ -48,17 +55,9 @@ class Slots:
             self._waiting.append(task)
             self._changed.notify_all()
 
-    async def events(self) -> AsyncIterator[tuple[Task, Outcome]]:
+    def events(self) -> AsyncIterator[tuple[Task, Outcome]]:
         """What becomes of the tasks, until closed."""
-        woken = asyncio.Event()
-        self._listener = asyncio.get_running_loop(), woken
-        while True:
-            woken.clear()
-            while self._outcomes:
-                yield self._outcomes.popleft()
-            if self._closed:
-                return
-            await woken.wait()
+        return self._outbox.events()
 
     async def cancel(self, task_id: str | None = None) -> None:
         """Drop what waits, end the workers of what runs; returns when they are gone."""
@@ -77,7 +76,7 @@ class Slots:
             self._changed.notify_all()
         for slot in self._slots:
             slot.join()
-        self._wake()
+        self._outbox.close()
 
     def _next(self, slot: "_Slot") -> Task | None:
         """The next task for ``slot``, taken and marked as its own at once; None when closed."""
@@ -96,29 +95,19 @@ class Slots:
     def _tell(self, slot: "_Slot", task: Task, outcome: Outcome) -> None:
         with self._changed:
             if not slot.ending:
-                self._outcomes.append((task, outcome))
+                self._outbox.put(task, outcome)
             if not isinstance(outcome, Progress):
                 slot.task, slot.ending = None, False
                 self._changed.notify_all()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._listener is not None:
-            loop, woken = self._listener
-            try:
-                loop.call_soon_threadsafe(woken.set)
-            except RuntimeError:
-                # The listener's loop is closed: nobody listens any more.
-                self._listener = None
 
 
 class _Slot:
     """A thread that feeds one worker process, and starts another when that one dies."""
 
-    def __init__(self, engine: Slots, environment: dict[str, str], nice: int) -> None:
+    def __init__(self, engine: Slots, environment: dict[str, str], nice: int, lease: Path | None) -> None:
         self.task: Task | None = None
         self.ending = False
-        self._engine, self._environment, self._nice = engine, environment, nice
+        self._engine, self._environment, self._nice, self._lease = engine, environment, nice, lease
         self._process: subprocess.Popen[bytes] | None = None
         self._tasks: IO[bytes] | None = None
         self._outcomes = -1
@@ -173,7 +162,7 @@ class _Slot:
                 return Killed(reason=f"took longer than {task.timeout:g} s and was ended")
             if not line:
                 return Killed(reason=f"the worker died: {self._stop()}")
-            outcome = _outcome(json.loads(line))
+            outcome = outcome_from(json.loads(line))
             if not isinstance(outcome, Progress):
                 return outcome
             self._engine._tell(self, task, outcome)
@@ -194,10 +183,10 @@ class _Slot:
     def _launch(self) -> None:
         tasks, to_worker = os.pipe()
         from_worker, outcomes = os.pipe()
-        numbers = (tasks, outcomes, os.getpid(), self._nice)
+        arguments = (tasks, outcomes, os.getpid(), self._nice, *([self._lease] if self._lease else []))
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "nextpyp_nb.engine.worker", *map(str, numbers)],
+                [sys.executable, "-m", "nextpyp_nb.engine.worker", *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=2, env=self._environment,
                 pass_fds=(tasks, outcomes),
             )  # fmt: skip
@@ -235,14 +224,3 @@ def worker_environment(index: int, *, threads: int, gpus: int) -> dict[str, str]
         **dict.fromkeys(_THREAD_LIMITS, str(threads)),
         "CUDA_VISIBLE_DEVICES": own[index % min(gpus, len(own))] if gpus else "",
     }
-
-
-def _outcome(message: dict[str, Any]) -> Outcome:
-    content = message["content"]
-    match message["kind"]:
-        case "progress":
-            return Progress(report=content)
-        case "done":
-            return Done(result=content["result"])
-        case _:
-            return Failed(**content)

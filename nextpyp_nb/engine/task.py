@@ -57,11 +57,29 @@ class Progress:
 Outcome = Done | Failed | Killed | Progress
 
 
+def outcome_from(message: dict[str, Any]) -> Outcome:
+    """The outcome that a worker wrote as plain JSON: its kind and its content."""
+    content = message["content"]
+    match message["kind"]:
+        case "progress":
+            return Progress(report=content)
+        case "done":
+            return Done(result=content["result"])
+        case "killed":
+            return Killed(**content)
+        case _:
+            return Failed(**content)
+
+
 class Engine(Protocol):
     """Where tasks run. Each submitted task ends in exactly one Done, Failed or Killed, unless cancelled."""
 
     def slots(self) -> int:
-        """How many tasks run at once."""
+        """How many tasks it takes at a time; may change, and be none for a while."""
+        ...
+
+    def message(self) -> str:
+        """A sentence for people when not all is as it should be, else empty."""
         ...
 
     async def submit(self, task: Task) -> None:

@@ -8,21 +8,25 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
+from nextpyp_nb.engine.lease import keep
 from nextpyp_nb.engine.task import Done, Failed, perform
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(tasks: int, outcomes: int, parent: int, nice: int) -> None:
-    """Serve until the pipe closes; die with the parent at once, busy or not."""
+def main(tasks: int, outcomes: int, parent: int, nice: int, lease: Path | None = None) -> None:
+    """Serve until the pipe closes; die with the parent at once, busy or not, and with the ``lease``."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         # The parent died before we could ask to die with it.
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(nice)
+    if lease is not None:
+        keep(lease)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks, lines), daemon=True).start()
     with os.fdopen(outcomes, "w", encoding="utf-8") as out:
@@ -56,4 +60,5 @@ def _serve(task: dict[str, Any], out: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:5]))
+    tasks, outcomes, parent, nice = (int(argument) for argument in sys.argv[1:5])
+    main(tasks, outcomes, parent, nice, Path(sys.argv[5]) if sys.argv[5:] else None)

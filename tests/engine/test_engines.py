@@ -45,8 +45,10 @@ async def final_outcomes(engine, count, seen=None):
     return outcomes
 
 
-@pytest.fixture(params=["inline", "slots"])
+@pytest.fixture(params=["inline", "slots", "dask"])
 def make_engine(request):
+    if request.param == "dask":
+        return request.getfixturevalue("make_dask")
     return Inline if request.param == "inline" else lambda: Slots(2)
 
 

@@ -1,0 +1,269 @@
+"""Work on more than one machine: workers that die, hang, come back; runners that were replaced."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nextpyp_nb.engine.lease import WorkLease, now
+from nextpyp_nb.engine.task import Done, Killed, Progress, Task
+
+distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+
+from nextpyp_nb.engine import machine  # noqa: E402
+from nextpyp_nb.engine.dask import Dask, Existing  # noqa: E402
+
+TALLY = "nextpyp_nb.engine.probe:tally"
+
+
+def task(number, do="answer", timeout=60.0, **payload):
+    return Task(
+        id=str(number), function="nextpyp_nb.engine.probe:probe", timeout=timeout,
+        payload={"do": do, "value": number, **payload},
+    )  # fmt: skip
+
+
+def counted(number, folder, seconds):
+    return Task(
+        id=str(number),
+        function=TALLY,
+        payload={"folder": str(folder), "name": str(number), "seconds": seconds},
+    )
+
+
+@asynccontextmanager
+async def on(cluster, folder, *, epoch=1, **more):
+    """An engine with short leases, closed at the end."""
+    more = {"lease": 3.0, "beat": 0.5} | more
+    engine = Dask(Existing(cluster.address), session="s", epoch=epoch, share=folder / "cluster", **more)
+    try:
+        yield engine
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+async def outcomes(engine, count, seen):
+    """Outcomes of ``count`` tasks into ``seen``; one that comes twice is an error."""
+    async for done, outcome in engine.events():
+        if not isinstance(outcome, Progress):
+            assert done.id not in seen
+            seen[done.id] = outcome
+            if len(seen) == count:
+                return
+
+
+async def until(true, seconds=30):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        await asyncio.sleep(0.05)
+
+
+def test_workers_that_die_or_hang_lose_and_double_nothing(cluster, tmp_path):
+    """Of three workers one is killed and one stopped for longer than its lease, which then wakes up."""
+    for name in "abc":
+        cluster.start_worker(name)
+    tally = tmp_path / "tally"
+    tally.mkdir()
+
+    async def run():
+        seen, at = {}, {}
+        async with on(cluster, tmp_path) as engine:
+            await until(lambda: engine.slots() == 6)
+            for number in range(60):
+                await engine.submit(counted(number, tally, 0.25))
+            listener = asyncio.create_task(outcomes(engine, 60, seen))
+            await until(lambda: len(seen) >= 6)
+            cluster.signal("a", signal.SIGKILL)
+            cluster.signal("b", signal.SIGSTOP)
+            at["stopped"] = time.monotonic()
+            await until(lambda: engine.slots() == 2)
+            at["noticed"] = time.monotonic()
+            await until(lambda: "not heard of" in engine.message())
+            await until(lambda: len(seen) >= 30)
+            cluster.signal("b", signal.SIGCONT)
+            cluster.start_worker("a2")
+            await until(lambda: engine.slots() == 6)
+            await asyncio.wait_for(listener, 60)
+            await until(lambda: engine.message() == "")
+        return seen, at["noticed"] - at["stopped"]
+
+    seen, noticed = asyncio.run(run())
+    check_tally(tally, seen, count=60, faults=2)
+    assert noticed < 10
+
+
+def test_a_poison_task_is_named_and_the_workers_stay(shared_cluster, tmp_path):
+    async def run():
+        seen = {}
+        async with on(shared_cluster, tmp_path) as engine:
+            for number in range(8):
+                await engine.submit(task(number, "die" if number == 3 else "answer"))
+            await engine.submit(task(8, "hang", timeout=0.5))
+            await asyncio.wait_for(outcomes(engine, 9, seen), 60)
+        return seen
+
+    seen = asyncio.run(run())
+    assert {name for name, outcome in seen.items() if isinstance(outcome, Killed)} == {"3", "8"}
+    assert "signal 11" in seen["3"].reason
+    assert seen["8"].reason == "took longer than 0.5 s and was ended"
+    assert all(process.poll() is None for process in shared_cluster.workers.values())
+
+
+def test_cancel_ends_what_runs_and_the_engine_goes_on(shared_cluster, tmp_path):
+    async def run():
+        seen = {}
+        async with on(shared_cluster, tmp_path) as engine:
+            for number in range(6):
+                await engine.submit(task(number, "hang"))
+            await until(lambda: len(grandchildren(shared_cluster)) == 2)
+            await engine.cancel("0")
+            await engine.cancel(None)
+            assert grandchildren(shared_cluster) == []
+            await engine.submit(task(9))
+            await asyncio.wait_for(outcomes(engine, 1, seen), 30)
+        return seen
+
+    assert list(asyncio.run(run())) == ["9"]
+    assert grandchildren(shared_cluster) == []
+
+
+def test_a_newer_runner_ends_the_work_of_an_older_one(shared_cluster, tmp_path):
+    """As after a kill -9 of the runner: its work on the cluster ends, and what it says no longer counts."""
+
+    async def run():
+        seen = {}
+        async with on(shared_cluster, tmp_path, epoch=4) as old:
+            await until(lambda: old.slots() == 4)
+            await old.submit(task(0, "hang"))
+            await until(lambda: len(grandchildren(shared_cluster)) == 1)
+            hanging = grandchildren(shared_cluster)
+            async with on(shared_cluster, tmp_path, epoch=5) as new:
+                await until(lambda: new.slots() == 4)
+                assert not any(process.is_running() for process in hanging)
+                await new.submit(task(1))
+                await asyncio.wait_for(outcomes(new, 1, seen), 30)
+                await until(lambda: old.slots() == 0)
+                await until(lambda: "a newer runner has this session" in old.message())
+        return seen
+
+    assert list(asyncio.run(run())) == ["1"]
+
+
+def test_the_scheduler_dies_and_comes_back(cluster, tmp_path):
+    cluster.start_worker("a")
+    tally = tmp_path / "tally"
+    tally.mkdir()
+
+    async def run():
+        seen = {}
+        async with on(cluster, tmp_path) as engine:
+            for number in range(30):
+                await engine.submit(counted(number, tally, 0.2))
+            listener = asyncio.create_task(outcomes(engine, 30, seen))
+            await until(lambda: len(seen) >= 3)
+            cluster.scheduler.kill()
+            cluster.scheduler.wait()
+            await until(lambda: engine.slots() == 0)
+            assert engine.message()
+            cluster.start_scheduler()
+            cluster.workers["a"].kill()
+            cluster.start_worker("b")
+            await asyncio.wait_for(listener, 60)
+        return seen
+
+    check_tally(tally, asyncio.run(run()), count=30, faults=1)
+
+
+@pytest.mark.parametrize("wrong", ["version", "folder"])
+def test_workers_of_another_version_or_without_our_folder_are_not_used(
+    shared_cluster, tmp_path, monkeypatch, wrong
+):
+    if wrong == "version":
+        monkeypatch.setattr(machine, "__version__", "9.9")
+        expected = "here is 9.9"
+    else:
+        monkeypatch.setattr(
+            machine.Machine, "_share", property(lambda _: tmp_path / "x", lambda *_: None), False
+        )
+        expected = "does not see"
+
+    async def run():
+        async with on(shared_cluster, tmp_path) as engine:
+            await until(lambda: expected in engine.message())
+            assert engine.slots() == 0
+
+    asyncio.run(run())
+
+
+def test_no_scheduler_is_said_and_closing_does_not_hang(tmp_path):
+    engine = Dask(Existing("tcp://127.0.0.1:9"), session="s", epoch=1, share=tmp_path)
+    end = time.monotonic() + 30
+    while "no cluster" not in engine.message():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert engine.slots() == 0
+    engine.close()
+    engine.close()
+
+
+def test_a_process_out_of_its_lease_puts_no_file_into_place(tmp_path):
+    """Stopped when the lease was good, it wakes after its end: the rename is never made."""
+    lease = WorkLease(tmp_path / "lease", make=True)
+    lease.extend(now() + 60)
+    program = (
+        "import pathlib, sys\n"
+        "from nextpyp_nb.engine.lease import WorkLease, fence\n"
+        "fence(WorkLease(pathlib.Path(sys.argv[1])))\n"
+        "for name in ('first', 'second'):\n"
+        "    pathlib.Path(name + '.part').write_text(name)\n"
+        "    sys.stdin.readline()\n"
+        "    pathlib.Path(name + '.part').replace(name)\n"
+        "    print(name, flush=True)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(lease.path)], cwd=tmp_path, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(machine.__file__).parents[2])},
+    )  # fmt: skip
+    child.stdin.write("\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "first\n"
+    lease._shared[:] = bytes(8)
+    child.stdin.write("\n")
+    child.stdin.flush()
+    assert child.wait(10) == -signal.SIGKILL
+    assert (tmp_path / "first").exists()
+    assert not (tmp_path / "second").exists()
+    child.stdin.close()
+    child.stdout.close()
+
+
+def check_tally(tally, seen, *, count, faults):
+    """All through, each with the result that lies in place; begun anew only what a fault had hit."""
+    assert set(seen) == {str(number) for number in range(count)}
+    assert all(isinstance(outcome, Done) for outcome in seen.values())
+    begun = [line for path in tally.glob("*.begun") for line in path.read_text().splitlines()]
+    assert count < len(begun) <= count + faults
+    for number, outcome in seen.items():
+        assert (tally / f"{number}.done").read_text().splitlines()[-1] == str(outcome.result["pid"])
+
+
+def grandchildren(cluster):
+    """The processes that the workers of a cluster compute in."""
+    found = []
+    for process in cluster.workers.values():
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if "nextpyp_nb.engine.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child)
+            except psutil.NoSuchProcess:
+                continue
+    return found
