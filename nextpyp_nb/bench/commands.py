@@ -18,8 +18,34 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_files(add("files", help="damaged files of every format: each is read or refused"))
     _add_device(add("device", help="the kernels on a GPU beside its limits and the CPU"))
     _add_faults(add("faults", help="kills, failing disks, races, broken writers: what holds"))
+    _add_live(add("live", help="a collection with all three tracks at once: yielding, memory, first classes"))
     _add_rates(add("rates", help="copying against dd, and whether a session keeps up with a microscope"))
     _add_pages(add("pages", help="the pages in a browser with thousands of micrographs"))
+
+
+def _add_live(live: argparse.ArgumentParser) -> None:
+    live.add_argument("--movies", type=int, default=300)
+    live.add_argument("--side", type=int, default=640, metavar="PX", help="of the movies")
+    live.add_argument("--frames", type=int, default=8)
+    live.add_argument(
+        "--every",
+        type=int,
+        default=250,
+        metavar="N",
+        help="particles of the first round, and more for each next",
+    )
+    live.add_argument("--seed", type=int, default=1)
+    live.add_argument("--json", type=Path, metavar="FILE")
+    live.set_defaults(command=_live)
+
+
+def _live(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.live import bench_live
+
+    return bench_live(
+        movies=options.movies, side=options.side, frames=options.frames, every=options.every,
+        seed=options.seed, out=options.json,
+    )  # fmt: skip
 
 
 def _add_rates(rates: argparse.ArgumentParser) -> None:
