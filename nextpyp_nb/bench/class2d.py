@@ -1,6 +1,6 @@
 """2D classification of particle stacks with known views, beside relion_refine on request.
 
-Without a stack of the user, particles of the own simulator are made: random views of two proteins, 15 % of
+Without a stack of the user, particles of the own simulator are made: unlike views of two proteins, 15 % of
 noise, in-plane turns, shifts of 2 px, defocus of 0.8 to 2.5 µm. Beyond 3,000 they return under other noise.
 """
 
@@ -21,7 +21,10 @@ from nextpyp_nb.bench.cost import run_measured
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star_text import read_star, write_star
-from nextpyp_nb.records import Ctf
+from nextpyp_nb.kernels.class2d_particles import ring_images
+from nextpyp_nb.kernels.class2d_passes import resemblance
+from nextpyp_nb.kernels.polar import PolarGrid, harmonics
+from nextpyp_nb.records import Ctf, FloatArray
 from nextpyp_nb.simulate.optics import contrast_transfer, envelope, frequencies
 from nextpyp_nb.simulate.specimen import project, protein
 
@@ -33,6 +36,7 @@ SHOWN = (
 )  # fmt: skip
 # So many images are simulated; more are these under other noise.
 DIFFERENT = 3000
+CANDIDATES = 40
 
 
 def bench_class2d(
@@ -65,8 +69,8 @@ def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
     """A stack of simulated particles, its STAR, noiseless views and truth."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    views = [("bgal", *_direction(rng)) for _ in range(12)] + [("apof", *_direction(rng)) for _ in range(2)]
-    clean = np.stack([project(protein(p), angles=(r, t, 0), size=BOX, pixel_size=PIXEL) for p, r, t in views])
+    views = _views("bgal", 12, rng) + _views("apof", 2, rng)
+    clean = np.stack([_seen(*view) for view in views])
     write_mrc(folder / "refs.mrcs", clean.astype(np.float32), pixel_size=PIXEL, stack=True)
     signal, truth = np.zeros((min(particles, DIFFERENT), BOX, BOX), np.float32), []
     ky, kx = frequencies((2 * BOX, 2 * BOX), PIXEL)
@@ -105,8 +109,22 @@ def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
     return folder
 
 
-def _direction(rng: np.random.Generator) -> tuple[float, float]:
-    return float(rng.uniform(-180, 180)), float(np.rad2deg(np.arccos(rng.uniform(-1, 1))))
+def _views(name: str, count: int, rng: np.random.Generator) -> list[tuple[str, float, float]]:
+    """``count`` of 40 random directions (rot, tilt) from which the protein looks most unlike."""
+    turns, cosines = rng.uniform(-180, 180, CANDIDATES), rng.uniform(-1, 1, CANDIDATES)
+    views = [(name, float(r), float(t)) for r, t in zip(turns, np.rad2deg(np.arccos(cosines)), strict=True)]
+    images = np.stack([_seen(*view) for view in views])
+    grid = PolarGrid.covering(BOX, BOX // 4, 0.4 * BOX)
+    rings = harmonics(ring_images(images, grid))
+    likeness = resemblance(rings, rings, np.arange(1.0, grid.rings + 1), grid)
+    chosen = [0]
+    while len(chosen) < count:
+        chosen.append(int(likeness[:, chosen].max(axis=1).argmin()))
+    return [views[k] for k in chosen]
+
+
+def _seen(name: str, rot: float, tilt: float) -> FloatArray:
+    return project(protein(name), angles=(rot, tilt, 0), size=BOX, pixel_size=PIXEL)
 
 
 def _first(folder: Path, size: int, snr: float, scratch: Path) -> tuple[Path, dict[str, Any]]:

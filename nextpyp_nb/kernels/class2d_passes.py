@@ -27,7 +27,8 @@ from nextpyp_nb.records import FloatArray
 
 # A class below this part of the mean size is free to be given away.
 SMALL = 0.25
-MIXED = 0.75
+# Shares of the variance: of one even kind, and what 99 of 100 samples of n of it stay below, times sqrt(n).
+MIXED, CHANCE = 0.75, 0.6
 
 IntArray = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -164,8 +165,8 @@ def pose_in(
 def misfits_of(number: IntArray, likelihood: FloatArray) -> IntArray:
     """The less likely of the two kinds in the most mixed class; none if likelihoods form one kind only.
 
-    A class is cut where the variance between both sides is largest (Otsu). For one kind (normal) that is
-    0.64 of the whole variance.
+    A class is cut where the variance between both sides is largest (Otsu). For one kind that is 0.64
+    (normal) to 0.75 (even) of the whole variance, and more by chance where members are few.
     """
     most, misfits = 0.0, np.zeros(0, np.intp)
     for k in np.unique(number):
@@ -178,7 +179,7 @@ def misfits_of(number: IntArray, likelihood: FloatArray) -> IntArray:
         total = np.cumsum(values)
         between = (total[-1] * low / n - total[:-1]) ** 2 / (low * (n - low))
         cut = int(between[4:-5].argmax()) + 4
-        mixed = between[cut] / values.var() > MIXED
+        mixed = between[cut] / values.var() > MIXED + CHANCE / np.sqrt(n)
         if mixed and between[cut] * n > most:
             most, misfits = float(between[cut] * n), members[: cut + 1]
     return misfits

@@ -182,3 +182,11 @@ def test_misfits_are_the_lesser_kind_of_a_mixed_class_only():
     likelihood = np.r_[rng.normal(100, 20, 60), rng.normal(5, 4, 25), rng.normal(100, 15, 35)]
     assert sorted(misfits_of(number, likelihood)) == list(range(60, 85))
     assert len(misfits_of(number[:60], likelihood[:60])) == 0
+
+
+def test_one_kind_is_not_cut_by_chance_however_few_its_members():
+    rng = np.random.default_rng(8)
+    for members in (20, 40, 100):
+        number = np.repeat(np.arange(100), members)
+        cut = [len(misfits_of(number[number == k], rng.uniform(size=members))) > 0 for k in range(100)]
+        assert np.mean(cut) < 0.05
