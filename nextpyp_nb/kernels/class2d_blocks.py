@@ -10,6 +10,8 @@ from nextpyp_nb.kernels.polar import PolarGrid
 from nextpyp_nb.records import Ctf
 
 ROOM_HOST, ROOM_GPU = 1 << 29, 1 << 31
+# So many particles the noise of other optics groups is worth.
+FEW = 30
 Read = Callable[[Any], tuple[Any, Sequence[Ctf]]]
 
 
@@ -65,3 +67,15 @@ def whitened(particles: RingedParticles, ratio: Any) -> RingedParticles:
         particles.power * ratio,
         particles.noise * ratio,
     )
+
+
+def noise_of(seen: Sequence[Any], others: Sequence[Any]) -> Any:
+    """Noise (rings,) of an optics group from that of particles ``seen`` (n, rings), a piece each block.
+
+    Few particles are drawn to the mean of ``others``, groups known before.
+    """
+    xp = array_module(seen[0])
+    own = xp.concatenate(seen)
+    few = FEW if others else 0
+    drawn = (own.sum(axis=0) + few * sum(others) / max(len(others), 1)) / (len(own) + few)
+    return xp.maximum(drawn, 1e-3).astype(xp.float32)

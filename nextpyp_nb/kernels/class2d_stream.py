@@ -30,7 +30,7 @@ from nextpyp_nb.kernels.class2d_average import (
     residual_noise,
     seed_references,
 )
-from nextpyp_nb.kernels.class2d_blocks import Blocks, Read, together, whitened
+from nextpyp_nb.kernels.class2d_blocks import Blocks, Read, noise_of, together, whitened
 from nextpyp_nb.kernels.class2d_particles import RingedParticles, ring_images
 from nextpyp_nb.kernels.class2d_passes import SMALL, Passes, misfits_of, pose_in, resemblance
 from nextpyp_nb.kernels.class2d_plan import cooling, ring_weights_of, search_plans
@@ -158,7 +158,7 @@ class Classification:
                 at = self.table.members(block)
                 noise = self.blocks.get(int(block), rows["id"][at]).noise
                 seen.append(noise[self.xp.asarray(rows["group"][at] == group)])
-            self.group_noise[group] = self.xp.maximum(self.xp.concatenate(seen).mean(axis=0), 1e-3)
+            self.group_noise[group] = noise_of(seen, list(self.group_noise.values()))
 
     def _share(self) -> int:
         return max(RENEW, PER_CLASS * self.setup.classes)
@@ -267,7 +267,11 @@ class Classification:
         self.sums.add(particles, part, rows["half"][at], *self.table.pose(at), sign=sign)
 
     def _split(self, seen: Any) -> None:
-        """Give the misfits of mixed classes among rows ``seen`` to classes that are hardly used."""
+        """Give the misfits of mixed classes among rows ``seen`` to classes that are hardly used.
+
+        Kinds of junk are not told apart: parked classes stay as they are.
+        """
+        seen = seen[~self.parked[self.table.rows["number"][seen]]]
         rows, count = self.table.rows, self.sums.count.sum(axis=0)
         small = np.argsort(count, kind="stable")[: max(1, len(count) // 8)]
         for k in small[count[small] < SMALL * count.mean()]:

@@ -10,8 +10,9 @@ from nextpyp_nb.session.database import Database, Row, to_json
 
 # Micrographs that are up to date; their particles count while they are kept, and well enough fitted.
 _BATCHES = (
-    "SELECT b.id, b.particles, m.name, m.excluded = 0 AND g.ctf_failed IS NULL AND g.defocus_u IS NOT NULL"
-    " AND COALESCE(g.fit_resolution, 1e9) <= ? AS usable FROM batch b JOIN movie m ON m.id = b.movie_id"
+    "SELECT b.id, b.particles, m.name, m.optics_group, m.excluded = 0 AND g.ctf_failed IS NULL"
+    " AND g.defocus_u IS NOT NULL AND COALESCE(g.fit_resolution, 1e9) <= ? AS usable"
+    " FROM batch b JOIN movie m ON m.id = b.movie_id"
     " JOIN task t ON t.movie_id = b.movie_id JOIN micrograph g ON g.movie_id = b.movie_id"
     " WHERE t.state = 'done' ORDER BY b.id DESC"
 )
@@ -21,7 +22,8 @@ _BATCHES = (
 class Pending:
     """Particles that may be classified, and how many of them no round under this key has seen.
 
-    ``leaving`` are those that the last round counted and the next one will not.
+    ``leaving`` are those that the last round counted and the next one will not; it ended ``last_finished``
+    (epoch s).
     """
 
     particles: int
@@ -29,17 +31,20 @@ class Pending:
     leaving: int
     micrographs: int
     last_round: int | None
+    last_finished: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedRound:
-    """A round to compute: micrograph names in commit order, and the round to go on from.
+    """A round to compute: micrograph names in commit order, their optics groups (0: unknown), and the
+    round to go on from.
 
     ``last`` is the newest done one, whatever its key; new classes are known by ``first_identity`` and up.
     """
 
     number: int
     names: list[str]
+    groups: list[int]
     batches: list[int]
     particles: int
     previous: int | None
@@ -70,6 +75,7 @@ class Rounds(Database):
             leaving=sum(row["particles"] for row in refused if row["id"] in seen),
             micrographs=len(kept),
             last_round=None if last is None else last["number"],
+            last_finished=None if last is None else last["finished"],
         )
 
     def begin_round(
@@ -88,7 +94,8 @@ class Rounds(Database):
             previous = self._last_round(key)
             number = 1 + int(self._value("SELECT COALESCE(MAX(number), 0) FROM round"))
             claimed = ClaimedRound(
-                number=number, names=[row["name"] for row in rows], batches=[row["id"] for row in rows],
+                number=number, names=[row["name"] for row in rows],
+                groups=[int(row["optics_group"] or 0) for row in rows], batches=[row["id"] for row in rows],
                 particles=sum(row["particles"] for row in rows),
                 previous=None if previous is None else previous["number"],
                 last=self._value("SELECT MAX(number) FROM round WHERE state = 'done'"),

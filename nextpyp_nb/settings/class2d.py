@@ -17,6 +17,10 @@ class Classification2d(Section):
         5000, "Next round each", "New particles that start the next round.",
         unit="particles", alias="class2d_inc", ge=50, le=10_000_000,
     )  # fmt: skip
+    interval: float = setting(
+        30.0, "Or after", "Fewer new particles start a round so long after the last; 0: never.",
+        unit="min", ge=0, le=1440,
+    )  # fmt: skip
     classes: int = setting(20, "Classes", "At most so many.", alias="class2d_num", ge=1, le=500)
     box: int = setting(
         96, "Box", "Least side of the particle images where a binning is given; else the radius decides.",

@@ -76,11 +76,11 @@ class Boxes:
         for name in gone:
             del self.stamps[self.serials.pop(name)]
 
-    def enter(self, engine: Classification, names: list[str], report: Report) -> None:
-        """Add the particles of those ``names`` that are not there, a batch each."""
-        for index, name in enumerate(names):
+    def enter(self, engine: Classification, groups: dict[str, int], report: Report) -> None:
+        """Add the particles of micrographs that are not there, a batch each; ``groups``: name → optics."""
+        for index, (name, group) in enumerate(groups.items()):
             if index % 20 == 0:
-                report({"stage": "boxing particles", "done": index, "total": len(names)})
+                report({"stage": "boxing particles", "done": index, "total": len(groups)})
             places = Places(self.folder, name)
             if name in self.serials or not places("picks").is_file():
                 continue
@@ -90,7 +90,7 @@ class Boxes:
                 continue
             serial = 1 + max(self.stamps, default=-1)
             ids = serial * PICKS + boxed["number"]
-            engine.add(f"{name} {serial}", ids)
+            engine.add(f"{name} {serial}", ids, group)
             self.serials[name], self.stamps[serial] = serial, stamp
             self.ids, self.centres = (
                 np.append(self.ids, ids),

@@ -1,5 +1,6 @@
 """2D classification: a round when enough new particles came, or when someone asks."""
 
+import math
 import time
 from typing import Any
 
@@ -88,7 +89,15 @@ class ClassifyTrack(Track):
             return True
         if self._pending.last_round is None:
             return self._pending.particles >= self.live.settings.class2d.first
-        return self._pending.new >= self.live.settings.class2d.increment or self._many_leave()
+        enough = self._pending.new >= self.live.settings.class2d.increment
+        return enough or self._minutes_left() <= 0 or self._many_leave()
+
+    def _minutes_left(self) -> float:
+        """Minutes until new particles have waited long enough, however few they are."""
+        interval, ended = self.live.settings.class2d.interval, self._pending.last_finished
+        if not interval or not self._pending.new or ended is None:
+            return math.inf
+        return interval - (time.time() - ended) / 60
 
     def _many_leave(self) -> bool:
         """Whether so many particles were excluded that the classes should not wait for new ones."""
@@ -109,6 +118,7 @@ class ClassifyTrack(Track):
             "folder": str(self.live.folder),
             "number": self._round.number,
             "names": self._round.names,
+            "groups": self._round.groups,
             "previous": self._round.previous,
             "last": self._round.last,
             "first_identity": self._round.first_identity,
@@ -165,5 +175,8 @@ class ClassifyTrack(Track):
             return f"round {self._round.number}: {self._round.particles:,} particles; {now}"
         if pending.last_round is None:
             return f"first round at {chosen.first:,} particles, {pending.particles:,} so far"
+        later = (
+            "" if math.isinf(self._minutes_left()) else f", or in {max(0.0, self._minutes_left()):.0f} min"
+        )
         leave = f", {pending.leaving:,} excluded ones leave with it" if pending.leaving else ""
-        return f"next round at {chosen.increment:,} new particles, {pending.new:,} so far{leave}"
+        return f"next round at {chosen.increment:,} new particles, {pending.new:,} so far{later}{leave}"

@@ -30,8 +30,9 @@ PICTURES, PICTURE_CLASSES, PICTURE_SIDE = 200, 60, 64
 def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """One round over the given micrographs; returns class rows for the store.
 
-    ``payload`` holds folder, number, names (of micrographs), previous (number of the round to go on
-    from, or None), last (the newest done one), first_identity, settings, threads and device.
+    ``payload`` holds folder, number, names (of micrographs), groups (optics group of each), previous (number
+    of the round to go on from, or None), last (the newest done one), first_identity, settings, threads and
+    device.
     """
     settings = Settings.model_validate(payload["settings"])
     folder, number, names = Path(payload["folder"]), int(payload["number"]), payload["names"]
@@ -42,7 +43,7 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
         if engine.updates == 0:
             engine.next_identity = int(payload["first_identity"])
             _expect(engine, folder, payload["last"])
-        boxes.enter(engine, names, report)
+        boxes.enter(engine, dict(zip(names, payload["groups"], strict=True)), report)
         if len(boxes.ids) < engine.setup.per_class:
             raise ValueError(
                 f"{len(boxes.ids)} particles could be cut out of micrographs with picks and a CTF fit;"

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from nextpyp_nb.kernels.class2d_blocks import noise_of
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.records import Ctf
 
@@ -145,3 +146,12 @@ def test_wrong_input_is_refused_in_words(sample):
     engine.add("mic", np.arange(60))
     with pytest.raises(ValueError, match="asked for 60"):
         engine.update()
+
+
+def test_the_noise_of_a_small_optics_group_leans_on_the_others():
+    rng = np.random.default_rng(0)
+    known = [np.full(8, 2.0, np.float32), np.full(8, 4.0, np.float32)]
+    few, many = (rng.uniform(9.5, 10.5, (n, 8)).astype(np.float32) for n in (3, 3000))
+    assert 3 < noise_of([few], known).mean() < 4.5
+    assert noise_of([many[:1000], many[1000:]], known).mean() == pytest.approx(10, rel=0.02)
+    assert noise_of([few], []).mean() == pytest.approx(10, rel=0.05)

@@ -19,12 +19,14 @@ from nextpyp_nb.formats.star_text import read_star
 from nextpyp_nb.session import create_session
 from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.places import Places, place
-from nextpyp_nb.session.store import Store
+from nextpyp_nb.session.store import Pending, Store
 from nextpyp_nb.settings import Settings
+from nextpyp_nb.tracks.classify import ClassifyTrack
 from nextpyp_nb.tracks.classify_particles import classify_particles
 from nextpyp_nb.tracks.export import _export_particles
 from nextpyp_nb.tracks.export_classes import class_rows, export_classes
 from nextpyp_nb.tracks.runner import run_session
+from nextpyp_nb.tracks.track import Live
 
 PIXEL, RADIUS, EACH = 4.0, 60.0, 49
 NAMES, MORE = ["a", "b", "c", "d"], ["e", "f"]
@@ -75,10 +77,11 @@ def folder(micrographs, tmp_path):
     return shutil.copytree(micrographs, tmp_path / "s")
 
 
-def run_round(folder, number, names, previous=None):
+def run_round(folder, number, names, previous=None, groups=None):
     settings = Settings.from_flat(SETTINGS)
     payload = {
-        "folder": str(folder), "number": number, "names": names, "previous": previous, "last": previous,
+        "folder": str(folder), "number": number, "names": names, "groups": groups or [0] * len(names),
+        "previous": previous, "last": previous,
         "first_identity": 0, "settings": settings.model_dump(), "threads": 1, "device": None,
     }  # fmt: skip
     done = classify_particles(json.loads(json.dumps(payload)), lambda report: None)
@@ -165,6 +168,31 @@ def test_a_micrograph_picked_again_counts_with_its_new_picks_alone(folder, cut_a
     done, assigned = run_round(folder, 3, NAMES, 1)
     counted_once(folder, 3, done, assigned)
     assert done["particles"] == 4 * EACH - 10
+
+
+def test_optics_groups_have_noise_of_their_own(folder):
+    run_round(folder, 1, NAMES, groups=[1, 1, 2, 0])
+    stored = read_arrays(place(folder, "state", 1))
+    assert stored["groups"].tolist() == [1, 2, 0]
+    batch = dict(zip(NAMES, [1, 1, 2, 0], strict=True))
+    names = [str(stored["batches"][k]).split()[0] for k in stored["rows"]["batch"]]
+    assert stored["rows"]["group"].tolist() == [batch[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("new", "minutes_ago", "due"), [(1, 31, True), (1, 29, False), (0, 31, False), (5000, 1, True)]
+)
+def test_new_particles_wait_no_longer_than_the_interval(tmp_path, new, minutes_ago, due):
+    create_session("s", settings=Settings.from_flat(SETTINGS), root=tmp_path)
+    with Store(tmp_path / "s" / "session.db") as store:
+        live = Live(tmp_path / "s", store, None, store.latest_settings()[1], 1)
+        track = ClassifyTrack(live, None, 0, 1)
+        track._pending = Pending(
+            particles=6000, new=new, leaving=0, micrographs=9, last_round=1,
+            last_finished=time.time() - 60 * minutes_ago,
+        )  # fmt: skip
+        assert track._due() is due
+        assert (", or in" in track.message()) is (new > 0)
 
 
 def test_no_particles_is_said(folder):
