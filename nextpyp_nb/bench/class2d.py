@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.fft as sf
 
 from nextpyp_nb import __version__
-from nextpyp_nb.bench.class2d_score import score_classes
+from nextpyp_nb.bench.class2d_score import adjusted_rand, purity, score_classes
 from nextpyp_nb.bench.cost import run_measured
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
@@ -41,9 +41,9 @@ CANDIDATES = 40
 
 def bench_class2d(
     *, sizes: list[int], seeds: list[int], snr: float, classes: int, stack: Path | None, arrivals: int,
-    against: str | None, iterations: int, out: Path | None,
+    whole: bool, against: str | None, iterations: int, out: Path | None,
 ) -> int:  # fmt: skip
-    """Classify the first so many particles of every stack, at once and in ``arrivals`` parts.
+    """Classify the first so many particles of every stack, at once (``whole``) and in ``arrivals`` parts.
 
     ``iterations`` are those of the program ``against`` which ours is measured. A table, and JSON to ``out``.
     """
@@ -55,7 +55,8 @@ def bench_class2d(
             folder = stack or make_stack(Path(scratch) / f"seed{seed}", max(sizes), seed, snr)
             for size in sizes:
                 star, truth = _first(folder, size, snr, Path(scratch))
-                rows.append(_ours(star, truth, folder, seed, classes, Path(scratch)))
+                if whole:
+                    rows.append(_ours(star, truth, folder, seed, classes, Path(scratch)))
                 if arrivals > 1:
                     rows.append(_arriving(star, truth, folder, seed, classes, Path(scratch), arrivals))
                 if against:
@@ -171,6 +172,12 @@ def _arriving(
     limits = [f"{name}_NUM_THREADS=1" for name in ("OMP", "OPENBLAS", "MKL")]
     cost = run_measured(["env", *limits, *job, str(classes), str(seed), str(arrivals)])
     updates = json.loads((out / "updates.json").read_text())
+    label = np.array([p["view"] for p in truth["particles"]])
+    with np.load(out / "numbers.npz") as numbers:
+        for update, number in zip(updates, numbers.values(), strict=True):
+            update["particles"] = len(number)
+            update["ARI"] = adjusted_rand(number, label[: len(number)])
+            update["purity"] = purity(number, label[: len(number)])
     churn = max((u["churn"] for u in updates if not u["annealed"]), default=None)
     told = {"churn": churn, "last_update_cpu_s": updates[-1]["cpu_s"], "updates": updates}
     program = f"nextpyp_nb {__version__}, {arrivals} arrivals"

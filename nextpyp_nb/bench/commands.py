@@ -162,6 +162,7 @@ def _add_class2d(class2d: argparse.ArgumentParser) -> None:
     class2d.add_argument("--classes", type=int, default=20)
     class2d.add_argument("--data", type=Path, metavar="DIR", help="a stack with truth.json and refs.mrcs")
     class2d.add_argument("--arrivals", type=int, default=1, metavar="N", help="measure N arrivals too")
+    class2d.add_argument("--only-arrivals", action="store_true", help="measure nothing at once")
     class2d.add_argument("--iterations", type=int, default=25, help="of the other program")
     class2d.set_defaults(command=_class2d)
 
@@ -171,8 +172,8 @@ def _class2d(options: argparse.Namespace) -> int:
 
     return bench_class2d(
         sizes=options.sizes, seeds=options.seeds, snr=options.snr, classes=options.classes,
-        stack=options.data, arrivals=options.arrivals, against=options.against,
-        iterations=options.iterations, out=options.json,
+        stack=options.data, arrivals=options.arrivals, whole=not options.only_arrivals,
+        against=options.against, iterations=options.iterations, out=options.json,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str
         while not ended:
             time.sleep(POLL)
             # The kernel's own maximum (ru_maxrss) begins at what this process holds, which may be more.
-            peak = max(peak, _peak_memory(process.pid))
+            peak = max(peak, peak_memory(process.pid))
             ended, status, used = os.wait4(process.pid, os.WNOHANG)
         told_to.seek(0)
         output = told_to.read()
@@ -55,7 +55,7 @@ def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str
     }
 
 
-def _peak_memory(process: int) -> float:
+def peak_memory(process: int) -> float:
     """The most memory that a running process has held, GB; 0 when it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()

@@ -32,7 +32,8 @@ def classify_star(
 ) -> str:  # fmt: skip
     """Classify the particles of ``star`` into folder ``out``; one sentence of what came out.
 
-    They may come in so many ``arrivals``, as in a session; ``updated`` hears of each.
+    They may come in so many ``arrivals``, as in a session; ``updated`` hears of each, and the class numbers
+    (n,) of the particles so far.
     """
     particles = read_particle_star(star)
     extent = particles.box * particles.pixel_size
@@ -53,7 +54,7 @@ def classify_star(
             engine.add(f"{star.name} from {part[0]}", part, particles.groups[part])
             step = engine.update(progress)
             if updated:
-                updated(step)
+                updated(step, engine.result().class_number)
     found = engine.result()
     write_mrc(out / "classes.mrcs", found.averages, pixel_size=pixel_size, stack=True)
     write_classes_star(out / "classes.star", "classes.mrcs", found.classes, pixel_size=pixel_size, box=box)

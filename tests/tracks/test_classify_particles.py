@@ -170,6 +170,16 @@ def test_a_micrograph_picked_again_counts_with_its_new_picks_alone(folder, cut_a
     assert done["particles"] == 4 * EACH - 10
 
 
+def test_a_session_copied_without_its_file_times_goes_on_and_counts_once(folder, tmp_path):
+    first, _ = run_round(folder, 1, NAMES[:3])
+    there = shutil.copytree(folder, tmp_path / "elsewhere", copy_function=shutil.copyfile)
+    done, assigned = run_round(there, 2, NAMES, 1)
+    counted_once(there, 2, done, assigned)
+    assert not done["annealed"]
+    known = {c["identity"] for c in first["classes"]}
+    assert sum(c["count"] for c in done["classes"] if c["identity"] in known) > 0.9 * done["particles"]
+
+
 def test_optics_groups_have_noise_of_their_own(folder):
     run_round(folder, 1, NAMES, groups=[1, 1, 2, 0])
     stored = read_arrays(place(folder, "state", 1))
