@@ -20,7 +20,17 @@ WORKING = (
     "start", "stop", "restart", "clear", "cancel", "update_classes", "export", "report", "cancel_export",
     "use_templates", "try_out",
 )  # fmt: skip
-MADE_BY_PREPROCESSING = ("micrographs", "previews", "motion", "ctf", "picks", "particles", "tryout")
+MADE_BY_PREPROCESSING = (
+    "micrographs",
+    "previews",
+    "motion",
+    "ctf",
+    "picks",
+    "particles",
+    "results",
+    "kept",
+    "tryout",
+)
 
 
 def apply(store: Store, command: Command) -> Ack | None:

@@ -15,7 +15,7 @@ _OF_MOVIE = {
     "even": "micrographs/{}_even.mrc", "odd": "micrographs/{}_odd.mrc", "preview": "previews/{}.jpg",
     "thumb": "previews/{}_thumb.jpg", "motion": "motion/{}.star", "trajectory": "motion/{}.npz",
     "ctf": "ctf/{}.npz", "picks": "picks/{}.npz", "manual": "manual_picks/{}.json",
-    "particles": "particles/{}.npz",
+    "particles": "particles/{}.npz", "results": "results/{}.json",
 }  # fmt: skip
 _OF_ROUND = {
     "classes": "classes.mrcs", "assignments": "assignments.npz", "state": "state.npz",

@@ -61,9 +61,11 @@ class Tasks(Database):
                         "UPDATE task SET state = 'done', reason = NULL WHERE movie_id = ?", row["movie_id"]
                     )
                     continue
+                # The files of these stages are written over from now on: they are no key's until committed.
+                no_more = "".join(f", key_{stage} = NULL" for stage in STAGES[STAGES.index(first) :])
                 self._run(
                     "UPDATE task SET state = 'running', attempts = attempts + 1, worker = ?, epoch = ?,"
-                    " started = ?, finished = NULL, revision = ? WHERE movie_id = ?",
+                    f" started = ?, finished = NULL, revision = ?{no_more} WHERE movie_id = ?",
                     worker, self.epoch, time.time(), revision, row["movie_id"],
                 )  # fmt: skip
                 claimed.append(

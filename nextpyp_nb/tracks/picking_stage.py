@@ -52,12 +52,17 @@ def find_particles(
         candidates=candidates.centres, candidate_scores=candidates.scores,
         found_threshold=candidates.threshold, key=np.array(key),
     )  # fmt: skip
-    merged = merged_picks(places.folder, places.name)
     return {
-        "particles": 0 if merged is None else len(merged.number),
+        "particles": particle_count(places),
         "pick_threshold": picks.threshold,
         "junk_fraction": picks.junk_fraction,
     }
+
+
+def particle_count(places: Places) -> int:
+    """How many particles a micrograph has: what was picked, with the marks of people."""
+    merged = merged_picks(places.folder, places.name)
+    return 0 if merged is None else len(merged.number)
 
 
 def _stored(path: Path, key: str) -> Picks | None:

@@ -63,6 +63,7 @@ class PreprocessTrack(Track):
             "settings": self.live.settings.model_dump(),
             "first_stage": task.first_stage,
             "ctf_key": task.keys["ctf"],
+            "keys": task.keys,
             "threads": self._threads,
             # A worker on a GPU sees only its own.
             "device": 0 if self._devices else None,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.ctf_stage import fit_ctf, read_ctf
+from nextpyp_nb.tracks.kept import Kept
 from nextpyp_nb.tracks.motion_stage import correct_movie, frame_groups, read_motion
-from nextpyp_nb.tracks.picking_stage import find_particles
+from nextpyp_nb.tracks.picking_stage import find_particles, particle_count
 
 Report = Callable[[dict[str, Any]], None]
+Step = Callable[[], dict[str, Any]]
 STAGES = ("motion", "ctf", "picking")
 
 
@@ -25,41 +28,49 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Bring one movie from its first stale stage to picks; the returned numbers become its row.
 
     ``payload`` holds folder, name, path, settings, first_stage (motion, ctf or picking), threads and
-    device (CUDA number or None).
+    device (CUDA number or None), and the keys of the stages where results are kept by them.
     """
     settings = Settings.model_validate(payload["settings"])
     places = Places(Path(payload["folder"]), payload["name"])
-    first = STAGES.index(payload["first_stage"])
+    first, kept = STAGES.index(payload["first_stage"]), Kept(places, payload.get("keys"))
+    stages: dict[str, Step] = {
+        "motion": lambda: correct_movie(Path(payload["path"]), places, settings, payload),
+        "ctf": lambda: _ctf(average(), places, settings, payload),
+        "picking": lambda: find_particles(*average(), read_ctf(places), places, settings, payload),
+    }
+    average = cache(lambda: _average(places, payload))
     row: dict[str, Any] = {}
     with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
-        if first == 0:
-            row |= _timed("motion", report, correct_movie, Path(payload["path"]), places, settings, payload)
-        average, pixel_size = read_mrc(places("average"))
-        motion, mean_dose = read_motion(places)
-        average = to_device(np.asarray(average, np.float32), payload.get("device"))
-        if first <= 1:
-            groups = (
-                frame_groups(Path(payload["path"]), settings, payload) if settings.ctf.from_frames else None
-            )
-            seen = (average, pixel_size) if groups is None else (groups, settings.microscope.pixel_size)
-            row |= _timed("ctf", report, fit_ctf, *seen, places, settings, len(motion.shifts))
-            del groups, seen
-            ctf = row.pop("ctf")
-            row |= micrograph_quality(
-                average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose
-            )
-            if not np.isfinite(mean_dose):
-                row["dose_evenness"] = None
-        else:
-            ctf = read_ctf(places)
-        row |= _timed("picking", report, find_particles, average, pixel_size, ctf, places, settings, payload)
-    return {name: _plain(value) for name, value in row.items()}
+        for stage in STAGES[first:]:
+            row |= kept.through(stage, partial(_timed, stage, report, stages[stage]))
+    # Marks of people change what counts without another result.
+    return row | {"particles": particle_count(places)}
 
 
-def _timed(stage: str, report: Report, step: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+def _ctf(
+    image: tuple[Any, float], places: Places, settings: Settings, payload: dict[str, Any]
+) -> dict[str, Any]:
+    average, pixel_size = image
+    motion, mean_dose = read_motion(places)
+    groups = frame_groups(Path(payload["path"]), settings, payload) if settings.ctf.from_frames else None
+    seen = (average, pixel_size) if groups is None else (groups, settings.microscope.pixel_size)
+    row = fit_ctf(*seen, places, settings, len(motion.shifts))
+    del groups, seen
+    ctf = row.pop("ctf")
+    row |= micrograph_quality(average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose)
+    return row if np.isfinite(mean_dose) else row | {"dose_evenness": None}
+
+
+def _average(places: Places, payload: dict[str, Any]) -> tuple[Any, float]:
+    average, pixel_size = read_mrc(places("average"))
+    return to_device(np.asarray(average, np.float32), payload.get("device")), pixel_size
+
+
+def _timed(stage: str, report: Report, step: Step) -> dict[str, Any]:
     report({"stage": stage})
     begin = time.monotonic()
-    return step(*args) | {f"seconds_{stage}": time.monotonic() - begin}
+    row = step() | {f"seconds_{stage}": time.monotonic() - begin}
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -1,11 +1,9 @@
 """Try-outs on a runner: one micrograph with other settings, in a folder of its own."""
 
 import asyncio
-import os
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.engine.task import Done, Engine, Failed, Progress, Task
@@ -14,16 +12,11 @@ from nextpyp_nb.session.places import Places
 from nextpyp_nb.session.stages import STAGES, WORDS, first_changed, movie_keys, own_keys
 from nextpyp_nb.session.tasks import input_hash
 from nextpyp_nb.session.tryouts import TryOut, fail_tryout, sweep_tryouts, tryout_folder, write_record
+from nextpyp_nb.tracks.kept import MADE, share
 from nextpyp_nb.tracks.preprocess import FUNCTION
 from nextpyp_nb.tracks.track import Live
 
 MOST_AT_ONCE = 8
-# What each stage leaves behind; what stages before the first to do again left is taken from the session.
-MADE = {
-    "motion": ("average", "weighted", "preview", "thumb", "motion", "trajectory"),
-    "ctf": ("ctf",),
-    "picking": ("picks", "manual"),
-}
 
 
 class TryOuts:
@@ -121,17 +114,7 @@ class TryOuts:
         # Picks are taken too: a moved threshold needs no search, and marks of people stay.
         taken = (*STAGES[: STAGES.index(found.stages[0])], "picking")
         for stage, kinds in MADE.items():
-            for kind in kinds:
+            for kind in (*kinds, "manual") if stage == "picking" else kinds:
                 there(kind).parent.mkdir(exist_ok=True)
                 if stage in taken:
-                    _share(here(kind), there(kind))
-
-
-def _share(source: Path, target: Path) -> None:
-    """The same content at ``target``: files are never written in place, so a second name is a copy."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        return
-    except OSError:
-        shutil.copyfile(source, target)
+                    share(here(kind), there(kind))

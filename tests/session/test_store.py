@@ -158,6 +158,19 @@ def test_going_back_before_the_work_was_done_recomputes_nothing(store, arrive, p
     assert store.task_counts() == {"done": 3}
 
 
+def test_files_that_an_attempt_wrote_over_are_no_results_of_the_settings_before(
+    store, arrive, process, settings
+):
+    arrive(1)
+    process()
+    finer = settings.updated({"ctf.max_resolution": 2.8})
+    store.reset_stages(finer)
+    (task,) = store.claim_tasks(1, "w", 2, finer)
+    store.release_tasks([task])
+    store.reset_stages(settings)
+    assert [task.first_stage for task in process()] == ["ctf"]
+
+
 def test_clear_drops_results_and_keeps_transferred_movies(store, session, arrive, process):
     arrive(2)
     process()

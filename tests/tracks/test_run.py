@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nextpyp_nb.formats.star import read_motion_star, read_star
@@ -55,7 +56,8 @@ def test_movies_become_micrographs_close_to_the_truth(session, microscope, tmp_p
 
 def test_a_second_run_does_nothing_again_and_changed_settings_redo_only_their_stages(session):
     run(session)
-    before = outputs(session)
+    before, first = outputs(session), session.settings
+    rows = session.micrographs[["name", "defocus_u", "particles", "total_motion", "dose_evenness"]]
     run(session)
     assert outputs(session) == before
     session.save_settings(session.settings.updated({"ctf.max_resolution": 4.0})).wait(5)
@@ -63,6 +65,10 @@ def test_a_second_run_does_nothing_again_and_changed_settings_redo_only_their_st
     run(session)
     assert outputs(session) == before
     assert all(session.file("ctf", n).stat().st_mtime_ns > t for n, t in ctf_before.items())
+    session.save_settings(first).wait(5)
+    run(session)
+    assert {n: session.file("ctf", n).stat().st_mtime_ns for n in before} == ctf_before
+    pd.testing.assert_frame_equal(session.micrographs[rows.columns], rows)
 
 
 def test_a_filter_decides_what_is_classified_and_a_senseless_one_pauses(session):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.bench.faults import arrivals, kills, large, long_runs, outages, races
+from nextpyp_nb.bench.faults import arrivals, changes, kills, large, long_runs, outages, races
 from nextpyp_nb.formats.mutants import read_mutants
 
 Figures = dict[str, Any]
@@ -92,6 +92,11 @@ FAULTS = (
     Fault(
         code="F17", name="a long collection", goal="< 1 MB per 1,000 movies, files constant",
         trial=long_runs.collection, quick={"movies": 60}, full={"movies": 5000, "at_once": 100},
+    ),
+    Fault(
+        code="F19", name="settings change mid-run, back, and forth again",
+        goal="only dependent stages run; the way back computes nothing",
+        trial=changes.changes, quick={"movies": 10}, full={"movies": 1000},
     ),
     Fault(
         code="F20", name="2D rounds killed", goal="each batch counted once; final state as undisturbed",

@@ -12,7 +12,11 @@ from typing import Any
 from nextpyp_nb.engine.task import Report
 from nextpyp_nb.formats.files import published
 from nextpyp_nb.session.places import Places
+from nextpyp_nb.session.stages import STAGES
+from nextpyp_nb.tracks.kept import Kept
 
+# Where the staged work notes what it computes, a line each.
+COMPUTED = "computed"
 POISON = ("segfault", "abort", "hang", "memory", "nan")
 
 
@@ -31,6 +35,33 @@ def process(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     with published(Places(Path(payload["folder"]), payload["name"])("ctf")) as part:
         part.write_text(json.dumps(record, sort_keys=True))
     return record
+
+
+def staged(payload: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Three stages, kept by their keys; numbers follow from the movie and the settings each reads."""
+    places, settings = Places(Path(payload["folder"]), payload["name"]), payload["settings"]
+    kept = Kept(places, payload["keys"])
+    content = Path(payload["path"]).read_bytes()
+
+    def number(*of: Any) -> int:
+        return int.from_bytes(hashlib.blake2b(content + repr(of).encode(), digest_size=4).digest(), "little")
+
+    def stage(name: str, kind: str, record: dict[str, Any]) -> dict[str, Any]:
+        with (places.folder / COMPUTED).open("a") as out:
+            out.write(f"{name} {payload['name']} {payload['keys'][name]}\n")
+        with published(places(kind)) as part:
+            part.write_text(json.dumps(record, sort_keys=True))
+        return record
+
+    steps = {
+        "motion": lambda: stage("motion", "average", {"n_frames": 2, "total_motion": number() % 100}),
+        "ctf": lambda: stage("ctf", "ctf", {"defocus_u": float(number(settings["ctf"]) % 20_000)}),
+        "picking": lambda: stage("picking", "picks", {"particles": number(settings["picking"]) % 300}),
+    }
+    row: dict[str, Any] = {}
+    for name in STAGES[STAGES.index(payload["first_stage"]) :]:
+        row |= kept.through(name, steps[name])
+    return row
 
 
 def poisonous(payload: dict[str, Any], report: Report) -> dict[str, Any]:
