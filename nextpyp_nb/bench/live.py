@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from nextpyp_nb.bench.cost import machine, measured
@@ -20,10 +21,9 @@ from nextpyp_nb.settings import Settings
 from nextpyp_nb.simulate import Column, Microscope
 from nextpyp_nb.tracks.runner import run_session
 
-MB = 1e6
-# Movies that wait or are in work at once.
-AHEAD = 4
-ENOUGH = 10
+# Movies under way at once; those that compile; s until nothing moves; s of a turn with or without 2D.
+AHEAD, ENOUGH, STUCK, TURN = 4, 10, 600.0, 10.0
+KINDS = ("runner", "workers", "2D")
 
 
 def bench_live(*, movies: int, side: int, frames: int, every: int, seed: int, out: Path | None) -> int:
@@ -49,7 +49,7 @@ def bench_live(*, movies: int, side: int, frames: int, every: int, seed: int, ou
         with measured() as cost:
             asyncio.run(run_session(session.folder, until_idle=True, still_coming=camera_and_meter.is_alive))
         camera_and_meter.join()
-        found = camera_and_meter.told() | _yielding(session) | _first_classes(session, every)
+        found = camera_and_meter.told() | _first_classes(session, every)
     found |= {f"{name}, all processes": value for name, value in cost.items()}
     text = json.dumps({"machine": machine(), **found}, indent=1)
     sys.stdout.write(text + "\n")
@@ -74,73 +74,68 @@ def _session(root: Path, camera: Path, microscope: Microscope, every: int) -> Se
 
 
 class _Camera(threading.Thread):
-    """Shows movies to the session, a few ahead of it, and notes memory and load on the way."""
+    """Shows movies to the session, a few ahead of it; notes what its processes hold and take on the way.
+
+    From the first classes on the worker of 2D is stopped and let go on in turn, so that pre-processing beside
+    it and without it is compared whatever else the machine does.
+    """
 
     def __init__(self, session: Session, movies: list[Path], camera: Path) -> None:
         super().__init__(daemon=True)
         self.session, self.movies, self.camera = session, movies, camera
-        self.samples: list[tuple[int, float, float, float, float]] = []
+        self.samples: list[dict[str, float]] = []
 
     def run(self) -> None:
         """Until all are through."""
         shown, done, stuck = 0, 0, time.monotonic()
-        while done < len(self.movies) and time.monotonic() - stuck < 600:
+        while done < len(self.movies) and time.monotonic() - stuck < STUCK:
             before, done = done, len(self.session.micrographs)
             stuck = time.monotonic() if done > before else stuck
             while shown < min(done + AHEAD, len(self.movies)):
                 self.movies[shown].rename(self.camera / self.movies[shown].name)
                 shown += 1
-            self.samples.append((done, *_memory(), os.getloadavg()[0]))
+            states = self.session.rounds["state"].tolist()
+            stopped = "done" in states and time.monotonic() % (2 * TURN) < TURN
+            beside = 0.0 if stopped or "running" not in states else 1.0
+            now = {"time": time.monotonic(), "done": done, "beside": beside, "load": os.getloadavg()[0]}
+            self.samples.append(now | _processes(stopped))
             time.sleep(1)
+        _processes(False)
 
     def told(self) -> dict[str, Any]:
-        """Memory of each kind of process; its slope over the last two thirds."""
-        done, *held, load = np.array(self.samples).T
-        late = done >= done.max() / 3
-        facts: dict[str, Any] = {"movies": len(self.movies), "processed": int(done.max())}
-        for name, values in zip(("runner", "movie workers", "2D worker"), held, strict=True):
-            kept = late & (values > 0)
-            slope = float(np.polyfit(done[kept], values[kept], 1)[0]) if kept.sum() > 2 else None
-            facts[f"MB of the {name}, most"] = round(float(values.max()))
-            facts[f"MB of the {name}, a movie more"] = None if slope is None else round(slope, 3)
-        return facts | {"load on average": round(float(load.mean()), 1), "load, most": float(load.max())}
+        """Memory of each kind of process, its slope over the last two thirds, and what 2D costs others."""
+        table = pd.DataFrame(self.samples)
+        late = table[table["done"] >= table["done"].max() / 3]
+        facts: dict[str, Any] = {"movies": len(self.movies), "processed": int(table["done"].max())}
+        for name in KINDS:
+            kept = late[late[f"{name} MB"] > 0]
+            slope = float(np.polyfit(kept["done"], kept[f"{name} MB"], 1)[0]) if len(kept) > 2 else None
+            facts[f"{name}: MB, most; a movie more"] = [float(table[f"{name} MB"].max()), slope]
+        steps = table.diff().assign(beside=table["beside"].shift())[table["done"].shift() >= ENOUGH]
+        for name, part in (("beside 2D", 1), ("without", 0)):
+            total = steps[steps["beside"] == part].sum()
+            each = [total[column] / max(total["done"], 1) for column in ("time", "workers CPU-s")]
+            facts[f"{name}: micrographs; s and worker's CPU-s of each"] = [
+                int(total["done"]),
+                *map(float, each),
+            ]
+        return facts | {"load": [float(table["load"].mean()), float(table["load"].max())]}
 
 
-def _memory() -> tuple[float, float, float]:
-    """MB of this process, of its workers, and of the one that yields to all others."""
-    own, workers, yielding = psutil.Process(), 0.0, 0.0
-    for child in own.children():
+def _processes(stopped: bool) -> dict[str, float]:
+    """MB and CPU-s of this process, its workers and that of 2D (lower in priority), which may be stopped."""
+    own = psutil.Process()
+    found = dict.fromkeys((f"{name} {unit}" for name in KINDS for unit in ("MB", "CPU-s")), 0.0)
+    for process in (own, *own.children()):
         try:
-            size = child.memory_info().rss / MB
-            if child.nice() > own.nice():
-                yielding += size
-            else:
-                workers += size
+            name = "runner" if process == own else "2D" if process.nice() > own.nice() else "workers"
+            if name == "2D":
+                process.suspend() if stopped else process.resume()
+            found[f"{name} MB"] += process.memory_info().rss / 1e6
+            found[f"{name} CPU-s"] += sum(process.cpu_times()[:2])
         except psutil.Error:
             continue
-    return own.memory_info().rss / MB, workers, yielding
-
-
-def _yielding(session: Session) -> dict[str, Any]:
-    """Seconds a micrograph takes its worker while a round is computed, and while none is."""
-    table, rounds = session.micrographs, session.rounds
-    begun, ended = (table[name].to_numpy("datetime64[ns]") for name in ("started", "finished"))
-    beside = np.zeros(len(table), bool)
-    alone = np.ones(len(table), bool)
-    for row in rounds.itertuples():
-        first, last = (np.datetime64(t.tz_localize(None)) for t in (row.started, row.finished))
-        beside |= (begun >= first) & (ended <= last)
-        alone &= (ended <= first) | (begun >= last)
-    work = sum(table[f"seconds_{name}"].to_numpy(float) for name in ("motion", "ctf", "picking"))
-    # The first ones compile.
-    warm = np.arange(len(table)) >= ENOUGH
-    facts: dict[str, Any] = {}
-    for name, kept in (("beside a round", beside & warm), ("between rounds", alone & warm)):
-        facts[f"micrographs {name}"] = int(kept.sum())
-        facts[f"s a micrograph {name}, median"] = (
-            round(float(np.median(work[kept])), 3) if kept.any() else None
-        )
-    return facts
+    return found
 
 
 def _first_classes(session: Session, every: int) -> dict[str, Any]:
