@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,12 +204,19 @@ class Movies(Database):
         """The sources of all movies that were taken."""
         return {row["source"] for row in self._rows("SELECT source FROM movie WHERE state = 'done'")}
 
-    def taken(self) -> list[Row]:
-        """How each movie was taken: id, name, source, source_size, mtime_ns, operation, path, hash, time."""
-        return self._rows(
+    def taken(self) -> Iterator[Row]:
+        """How each movie was taken, a thousand at a time: long sessions must not fill the memory.
+
+        Rows have id, name, source, source_size, mtime_ns, operation, path, size, hash and transferred.
+        """
+        last = 0
+        while rows := self._rows(
             "SELECT id, name, source, COALESCE(source_size, size) source_size, mtime_ns, operation, path,"
-            " hash, transferred FROM movie WHERE state = 'done'"
-        )
+            " size, hash, transferred FROM movie WHERE state = 'done' AND id > ? ORDER BY id LIMIT 1000",
+            last,
+        ):
+            yield from rows
+            last = rows[-1]["id"]
 
     def _movie_differs(self, movie: int, state: str, reason: str | None) -> bool:
         row = self._row("SELECT state, reason FROM movie WHERE id = ?", movie)

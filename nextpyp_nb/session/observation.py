@@ -8,6 +8,7 @@ from nextpyp_nb.session.alerts import Alert, paused_tracks, session_alerts
 from nextpyp_nb.session.disk import volumes
 from nextpyp_nb.session.gain_check import gain_alert
 from nextpyp_nb.session.ledger import TRACK_STATES
+from nextpyp_nb.session.quality_limits import alarms
 from nextpyp_nb.session.status import SessionStatus
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from nextpyp_nb.session.session import Session
 
+# Micrographs that alerts are looked for in: who watches for days must not hold them all.
+LATEST = 1000
 # Counts of classify that are of particles, and what they are called outside.
 PARTICLES = {"particles": "picked"} | {name: name for name in ("classified", "new", "leaving", "accepted")}
 # Name, help, names of labels, and values by their labels.
@@ -43,7 +46,8 @@ def observe(session: "Session") -> Observation:
     """What there is to know of ``session`` now."""
     status, traffic = session.status(), session.traffic()
     disk = next(iter(volumes({"session": session.folder})), None)
-    alerts = session_alerts(status, session.micrographs, session.alarms, session.folder)
+    latest = session.latest(LATEST)
+    alerts = session_alerts(status, latest, alarms(latest) if len(latest) else latest, session.folder)
     gain = gain_alert(session.folder, session.settings)
     if gain is not None:
         alerts.append(Alert(kind="gain", title="Gain reference", text=gain["text"]))

@@ -109,6 +109,10 @@ class Session(Classes2d, Columns, Flow):
         """One row a pre-processed movie."""
         return self._table("micrographs")
 
+    def latest(self, count: int) -> pd.DataFrame:
+        """The last ``count`` rows of `micrographs`, for who must not hold all of a long session."""
+        return tables.latest_micrographs(self._reader, count)
+
     @property
     def exports(self) -> pd.DataFrame:
         """Exports with their state and path."""

@@ -14,7 +14,7 @@ TIMES = ("found", "settled", "transferred", "started", "finished", "created", "t
 _MICROGRAPHS = """
 SELECT m.id, m.name, m.excluded, m.found, m.transferred, m.optics_group, m.acquisition, t.state, t.reason,
 g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id
-JOIN touched c ON c.movie_id = g.movie_id AND c.change > ? ORDER BY m.id
+JOIN touched c ON c.movie_id = g.movie_id AND c.change > ? WHERE g.movie_id >= ? ORDER BY m.id
 """
 _OWN = """
 SELECT v.movie_id, v.name, v.value FROM own_value v JOIN touched c ON c.movie_id = v.movie_id
@@ -65,8 +65,16 @@ def micrographs(reader: Reader, before: tuple[int, pd.DataFrame] | None = None) 
     return old if whole else _micrograph_rows(reader, -1)
 
 
-def _micrograph_rows(reader: Reader, since: int) -> pd.DataFrame:
-    frame = table(reader, _MICROGRAPHS, since).drop(columns="movie_id")
+def latest_micrographs(reader: Reader, count: int) -> pd.DataFrame:
+    """The last ``count`` rows of `micrographs`."""
+    first = reader.value(
+        "SELECT MIN(movie_id) FROM (SELECT movie_id FROM micrograph ORDER BY movie_id DESC LIMIT ?)", count
+    )
+    return _micrograph_rows(reader, -1, first or 0)
+
+
+def _micrograph_rows(reader: Reader, since: int, first: int = 0) -> pd.DataFrame:
+    frame = table(reader, _MICROGRAPHS, since, first).drop(columns="movie_id")
     more = [_spread(frame.pop("more"), ""), _spread(frame.pop("acquisition"), "acquired_")]
     for name in frame.columns:
         if frame[name].dtype == object and name not in _WORDS:

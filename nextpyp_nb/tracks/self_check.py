@@ -11,6 +11,7 @@ from stat import S_ISREG
 from nextpyp_nb.session.status import SUMS
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.tracks.finding import is_movie, movie_suffix
+from nextpyp_nb.tracks.intake import NOT_TAKEN
 from nextpyp_nb.tracks.track import Live
 
 PERIOD = 600.0
@@ -54,35 +55,35 @@ def sums(store: Store, folder: Path, side_files: Sequence[str] = ()) -> list[str
     """
     # Files first: what is taken meanwhile has a row then, and lies there.
     lying = _movies_in(folder / "raw", side_files)
-    rows = store.movies()
-    done = {Path(row["path"]): row for row in rows if row["state"] == "done" and row["path"]}
-    under_way = {row["name"] for row in rows if row["state"] != "done"}
-    copied = {path: row["size"] for path, row in done.items() if row["operation"] in ("copy", "move")}
+    under_way = {row["name"] for row in store.movies(*NOT_TAKEN)}
+    done = {row["path"]: row["size"] if row["operation"] != "link" else None for row in store.taken()}
     wrong = {
         "missing": [path for path in done if path not in lying and not os.path.lexists(path)],
-        "of another size": [path for path, size in copied.items() if lying.get(path, size) != size],
+        "of another size": [
+            path for path, size in done.items() if None not in (size, lying.get(path)) and lying[path] != size
+        ],
         "of no movie": [
             path
             for path in lying.keys() - done.keys()
-            if path.name.removesuffix(movie_suffix(path)) not in under_way
+            if (name := Path(path)).name.removesuffix(movie_suffix(name)) not in under_way
         ],
     }
     return [
         f"{len(paths):,} file{'s' * (len(paths) != 1)} in raw {what}:"
-        f" {', '.join(sorted(path.name for path in paths)[:NAMED])}"
+        f" {', '.join(sorted(Path(path).name for path in paths)[:NAMED])}"
         for what, paths in wrong.items()
         if paths
     ]
 
 
-def _movies_in(raw: Path, side_files: Sequence[str]) -> dict[Path, int | None]:
-    """Size of each movie that lies in ``raw``, None for links."""
-    found: dict[Path, int | None] = {}
+def _movies_in(raw: Path, side_files: Sequence[str]) -> dict[str, int | None]:
+    """Size of each movie that lies in ``raw`` by its path, None for links."""
+    found: dict[str, int | None] = {}
     with os.scandir(raw) as entries:
         for entry in entries:
             if not is_movie(entry.name) or entry.name.lower().endswith(tuple(side_files)):
                 continue
             with contextlib.suppress(FileNotFoundError):
                 seen = entry.stat(follow_symlinks=False)
-                found[raw / entry.name] = seen.st_size if S_ISREG(seen.st_mode) else None
+                found[entry.path] = seen.st_size if S_ISREG(seen.st_mode) else None
     return found

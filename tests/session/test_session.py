@@ -92,6 +92,14 @@ def test_micrographs_as_a_table(store, session, arrive, process):
     assert session.filtered("fit_resolution<=6")["name"].tolist() == ["m000", "m002"]
 
 
+def test_the_latest_rows_are_the_end_of_the_table(store, session, arrive, process):
+    assert session.latest(5).empty
+    arrive(4)
+    process()
+    pd.testing.assert_frame_equal(session.latest(3), session.micrographs.tail(3).reset_index(drop=True))
+    assert len(session.latest(9)) == 4
+
+
 def test_a_changed_table_does_not_change_the_session(store, session, arrive, process):
     arrive(1)
     process()

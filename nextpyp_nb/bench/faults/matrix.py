@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.bench.faults import arrivals, changes, kills, large, long_runs, outages, races
+from nextpyp_nb.bench.faults import arrivals, changes, kills, large, long_runs, outages, races, reloads
 from nextpyp_nb.formats.mutants import read_mutants
 
 Figures = dict[str, Any]
@@ -84,6 +84,11 @@ FAULTS = (
         code="F11", name="poison movies (segfault, abort, hang, killed for memory, NaN)",
         goal="exactly those put aside", trial=long_runs.poison,
         quick={"movies": 3, "kinds": ("segfault", "nan")}, full={"movies": 1000, "each": 2},
+    ),
+    Fault(
+        code="F15", name="kernels interrupted, killed, restarted; pages at once",
+        goal="same runner, same state ≤ 2 s after reconnect",
+        trial=reloads.reloads, quick={"times": 2, "pages": 1}, full={"times": 20, "pages": 5},
     ),
     Fault(
         code="F16", name="a session of many movies, CPU seconds", goal="opens ≤ 2 s; constant cost a movie",
