@@ -27,9 +27,8 @@ class Counts:
         """The bad pixels, flat."""
         return array_module(self.bad).flatnonzero(self.bad)
 
-    @cached_property
     def factor(self) -> Any:
-        """What counts are multiplied with, 0 where bad: float32 (y, x)."""
+        """What counts are multiplied with, 0 where bad: float32 (y, x), made anew at each call."""
         xp = array_module(self.bad)
         return xp.where(self.bad, xp.float32(0), xp.float32(1) if self.gain is None else self.gain)
 

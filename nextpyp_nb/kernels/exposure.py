@@ -80,4 +80,5 @@ def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tupl
         if share:
             spectrum *= xp.float32(share)
             average = spectrum if average is None else average + spectrum
+        del spectrum  # before the next one is made
     return weighted, average

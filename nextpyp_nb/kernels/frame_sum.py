@@ -74,13 +74,13 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
     fields = [_field(shifts, local, shape, number) for number in range(len(shifts))]
     down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
     begins = np.searchsorted(frames.places, np.arange(shape[0] + 1) * shape[1])
-    half = raw.dtype == np.float16
+    half, factor = raw.dtype == np.float16, frames.factor()
     for some, donors in frames.blocks(_cpu_motion.TOGETHER if half else len(raw)):
         # numba does not know half precision.
         part = raw[some].astype(np.float32) if half else raw[some]
         holes = (frames.places, begins, donors)
         _cpu_motion.add_moved(
-            sums, part, frames.factor, holes, weights[:, some], down[some], across[some], _tap_table()
+            sums, part, factor, holes, weights[:, some], down[some], across[some], _tap_table()
         )
     return sums
 

@@ -235,11 +235,11 @@ def _binned(counts: Counts, bin_: int) -> Any:
     rows, columns = np.divmod(counts.places, frames.shape[2])
     inside = (rows < ny * bin_) & (columns < nx * bin_)
     holes = (rows[inside] // bin_, columns[inside] // bin_)
-    share = counts.factor.reshape(-1) / np.float32(bin_**2)
+    factor, share = counts.factor(), np.float32(1 / bin_**2)
     for some, donors in counts.blocks():
         for frame, binned, fill in zip(frames[some], small[some], donors[:, inside], strict=True):
-            _cpu_motion.bin_frame(frame, counts.factor, bin_, binned)
-            np.add.at(binned, holes, frame.reshape(-1)[fill] * share[fill])
+            _cpu_motion.bin_frame(frame, factor, bin_, binned)
+            np.add.at(binned, holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
     return small
 
 
