@@ -78,6 +78,8 @@ class Reader:
                 f"file:{quote(str(self.path))}?mode=ro", uri=True, timeout=10, check_same_thread=False
             )
             connection.execute("PRAGMA query_only=ON")
+            # Many threads read: SQLite's own 2 MB each would add up, and the system keeps the pages anyway.
+            connection.execute("PRAGMA cache_size=-256")
             self._threads.connection = connection
             with self._guard:
                 self._all.append(connection)

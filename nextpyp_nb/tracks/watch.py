@@ -6,7 +6,9 @@ import json
 import logging
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 from nextpyp_nb.session.alerts import Alert
 from nextpyp_nb.session.observation import observe, write_metrics
@@ -30,17 +32,19 @@ class Watch:
 
     async def run(self) -> None:
         """Look for the life of the runner; alerts from the second look on, when the tracks have started."""
-        session = Session(self.live.folder)
+        session, loop = Session(self.live.folder), asyncio.get_running_loop()
         telling: set[asyncio.Task[None]] = set()
-        await asyncio.to_thread(self.look, session, alerts=False)
-        while True:
-            await asyncio.sleep(PERIOD)
-            notices = await asyncio.to_thread(self.look, session)
-            if notices:
-                # Beside the looks: a slow receiver must not keep the metrics waiting.
-                task = asyncio.create_task(asyncio.to_thread(self.tell, notices))
-                telling.add(task)
-                task.add_done_callback(telling.discard)
+        # Always the same thread: each that reads tables keeps some MB and two files of its own.
+        with ThreadPoolExecutor(1, thread_name_prefix="watch") as thread:
+            await loop.run_in_executor(thread, partial(self.look, session, alerts=False))
+            while True:
+                await asyncio.sleep(PERIOD)
+                notices = await loop.run_in_executor(thread, self.look, session)
+                if notices:
+                    # Beside the looks: a slow receiver must not keep the metrics waiting.
+                    task = asyncio.create_task(asyncio.to_thread(self.tell, notices))
+                    telling.add(task)
+                    task.add_done_callback(telling.discard)
 
     def look(self, session: Session, *, alerts: bool = True) -> list[Notice]:
         """Write the metrics of now; returns what there is to tell."""
