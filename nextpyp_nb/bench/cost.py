@@ -40,7 +40,7 @@ def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str
         while not ended:
             time.sleep(POLL)
             # The kernel's own maximum (ru_maxrss) begins at what this process holds, which may be more.
-            peak = max(peak, peak_memory(process.pid))
+            peak = max(peak, *map(peak_memory, _tree(process.pid)))
             ended, status, used = os.wait4(process.pid, os.WNOHANG)
         told_to.seek(0)
         output = told_to.read()
@@ -62,6 +62,17 @@ def peak_memory(process: int) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
+def _tree(process: int) -> Iterator[int]:
+    """A running process and all below it."""
+    yield process
+    try:
+        below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return
+    for child in below:
+        yield from _tree(int(child))
 
 
 def _cpu_seconds() -> float:

@@ -62,6 +62,11 @@ def test_a_missing_peer_is_said(monkeypatch):
         motion.bench_motion(sets=[], laws=[], seeds=[], against="relion", out=None)
 
 
+def test_the_peak_memory_of_a_program_is_seen_behind_another_that_started_it():
+    held = "import time; a = bytearray(300 << 20); time.sleep(0.2)"
+    assert run_measured(["sh", "-c", f"{sys.executable} -c '{held}'; true"])["peak_GB"] > 0.3
+
+
 def test_the_peak_memory_is_that_of_the_program():
     cost = run_measured([sys.executable, "-c", "import time; a = bytearray(300 << 20); time.sleep(0.2)"])
     small = run_measured([sys.executable, "-c", "import time; time.sleep(0.2)"])
