@@ -60,9 +60,12 @@ class _Kernel:
 
     def interrupt(self) -> None:
         """As the stop button does it, in the middle of work."""
-        self._client.execute("import time; time.sleep(60)")
-        time.sleep(0.3)
+        asked = self._client.execute("import time; print('asleep', flush=True); time.sleep(60)")
+        while self._client.get_iopub_msg(timeout=60)["msg_type"] != "stream":
+            pass
         self._manager.interrupt_kernel()
+        while self._client.get_shell_msg(timeout=60)["parent_header"].get("msg_id") != asked:
+            pass
 
     def restart(self) -> None:
         """Restart it; variables are lost."""
