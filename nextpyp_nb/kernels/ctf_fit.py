@@ -1,5 +1,6 @@
 """Estimate the CTF of a micrograph from the fringes in its power spectrum."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ _WORTH, _LIKELY = 0.25, 1e-3
 # Below this multiple of the least evidence rivals of a fit are looked for.
 _WEAK, _RIVALS = 3.0, 10
 _DENSE = 0.4
+# Larger than so many tiles, a micrograph is looked at first in this many.
+_LARGE, _FEW = 5, 16
+# Few tiles see rings less far than all of them will.
+_FURTHER = 1.2
 # Parameters (Å) closer than this are the same optimum.
 _SAME = 30.0
 # Neighbouring points of a tapered spectrum are alike: a little over (N sum w^4 / (sum w^2)^2)^2 = 1.8.
@@ -146,19 +151,45 @@ def _fit(
     search: _Search, average: Any, pixel_size: float, tile: int
 ) -> tuple[Spectrum, FringeModel, list[_Optimum]]:
     """Optima of the fit, in tiles of twice the side where fringes are too close for those of ``tile``."""
-    spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
-    model = search.model(spectrum, spectrum.power)
-    optima = _optima(model, search, _starts(search, model))
-    if _evidence(search, model, optima) < _WEAK:
-        rivals = _rivals(search, model, optima[0].parameters)
-        optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
-    resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), optima[0].parameters)[1]
-    room = min(average.shape[-2:]) * pixel_size > 1.4 * _span(spectrum)
-    if room and _crowded(search, optima[0], resolution, spectrum):
+    crowded, shortest = None, min(average.shape[-2:]) * pixel_size
+    if shortest > _LARGE * tile * pixel_size:
+        # A few tiles may tell already that the others are too small.
+        spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile, most_tiles=_FEW)
+        with contextlib.suppress(CtfFailed):
+            model, optima, evidence = _fit_tiles(search, spectrum)
+            if evidence >= _WEAK:
+                crowded = _if_crowded(search, spectrum, optima, shortest, _FURTHER)
+    if crowded is None:
+        spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
+        model, optima, evidence = _fit_tiles(search, spectrum)
+        if evidence < _WEAK:
+            rivals = _rivals(search, model, optima[0].parameters)
+            optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
+        crowded = _if_crowded(search, spectrum, optima, shortest)
+    if crowded is not None:
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=2 * tile)
         model = search.model(spectrum, spectrum.power)
-        optima = _optima(model, search, [found.parameters for found in optima if found.weight > _LIKELY])
+        optima = _optima(model, search, [found.parameters for found in crowded if found.weight > _LIKELY])
     return spectrum, model, optima
+
+
+def _fit_tiles(search: _Search, spectrum: Spectrum) -> tuple[FringeModel, list[_Optimum], float]:
+    model = search.model(spectrum, spectrum.power)
+    optima = _optima(model, search, _starts(search, model))
+    return model, optima, _evidence(search, model, optima)
+
+
+def _if_crowded(
+    search: _Search, spectrum: Spectrum, optima: list[_Optimum], shortest: float, further: float = 1.0
+) -> list[_Optimum] | None:
+    """The ``optima`` where their fringes at the fit resolution are too close for the tiles; else None.
+
+    ``shortest`` is the shorter side of the micrograph, Å; rings may be seen ``further`` than this fit holds.
+    """
+    found, span = optima[0].parameters, spectrum.size * spectrum.pixel_size
+    resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), found)[1]
+    delay = 2.0 * wavelength(search.optics.voltage) * found[0] * further / resolution
+    return optima if shortest > 1.4 * span and delay > _DENSE * span else None
 
 
 def _check(average: Any, pixel_size: float, low: float, high: float, least: float, most: float) -> None:
@@ -171,22 +202,11 @@ def _check(average: Any, pixel_size: float, low: float, high: float, least: floa
         )
     if high < 2 * pixel_size and low < 4 * pixel_size:
         raise ValueError(f"pixels of {pixel_size} Å hold no detail between {low} and {high} Å")
-    level, spread = float(average.mean()), float(average.std())
-    if not (math.isfinite(level) and math.isfinite(spread)):
+    darkest, brightest = float(average.min()), float(average.max())
+    if not (math.isfinite(darkest) and math.isfinite(brightest)):
         raise CtfFailed("the micrograph holds values that are not numbers: look at the gain reference")
-    if spread == 0.0:
+    if darkest == brightest:
         raise CtfFailed("the micrograph is blank: every pixel has the same value")
-
-
-def _span(spectrum: Spectrum) -> float:
-    """Side of a tile, Å."""
-    return spectrum.size * spectrum.pixel_size
-
-
-def _crowded(search: _Search, found: _Optimum, resolution: float, spectrum: Spectrum) -> bool:
-    """Whether fringes at the fit resolution are too close for the tiles that were used."""
-    delay = 2.0 * wavelength(search.optics.voltage) * found.parameters[0] / resolution
-    return bool(delay > _DENSE * _span(spectrum))
 
 
 def _starts(search: _Search, model: FringeModel) -> list[FloatArray]:

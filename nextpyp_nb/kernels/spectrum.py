@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
+from nextpyp_nb.kernels.matched_filter import block_mean
 from nextpyp_nb.records import FloatArray
 
 _TAPER = 0.25
@@ -80,16 +81,20 @@ def power_spectrum(
     members = _parts(kept, fields) if fields else [kept[n::_GROUPS] for n in range(min(_GROUPS, len(kept)))]
     n_groups = len(members)
     middle = 0.5 * np.array([length - side for length in shape])
-    groups = xp.zeros((n_groups, size, size // 2 + 1), xp.float32)
-    for group, tiles in zip(groups, members, strict=True):
+    # Squares of real and imaginary parts lie beside each other until the end.
+    squares = xp.zeros((n_groups, size, 2 * (size // 2 + 1)), xp.float32)
+    cut = xp.empty((side, side), xp.float32)
+    for group, tiles in zip(squares, members, strict=True):
         for image, (_, _, y, x) in product(images, tiles):
-            cut = image[y : y + side, x : x + side] * window
+            part = image[y : y + side, x : x + side]
             # Less the mean under the window, so that it does not leak.
-            cut -= (cut.sum() / window_sum) * window
-            transform = _crop(fft.rfft2(cut), size, xp)
-            group += transform.real**2
-            group += transform.imag**2
+            xp.subtract(part, (line @ part @ line) / window_sum, out=cut)
+            cut *= window
+            flat = _crop(fft.rfft2(cut), size, xp).view(xp.float32)
+            flat *= flat
+            group += flat
         group *= scale / (len(tiles) * len(images))
+    groups = squares[..., ::2] + squares[..., 1::2]
     groups = to_numpy(groups) / max(abs(float(average.mean())), 1e-12)
     shares = np.array([len(tiles) for tiles in members]) / len(kept)
     return Spectrum(
@@ -165,8 +170,7 @@ def _crop(transform: Any, size: int, xp: Any) -> Any:
 def _typical(average: Any, corners: list[_Corner], side: int) -> list[bool]:
     """Which tiles look like the rest: no strong edge, ice chunk or unexposed corner; at least half stay."""
     ny, nx = (length // _BLOCK * _BLOCK for length in average.shape)
-    blocks = average[:ny, :nx].reshape(ny // _BLOCK, _BLOCK, nx // _BLOCK, _BLOCK).mean(axis=(1, 3))
-    blocks = to_numpy(blocks)
+    blocks = to_numpy(block_mean(average[:ny, :nx], _BLOCK))
     reach = max(side // _BLOCK, 1)
     cut = [
         blocks[y // _BLOCK : y // _BLOCK + reach, x // _BLOCK : x // _BLOCK + reach] for *_, y, x in corners
