@@ -1,6 +1,6 @@
 """Find particles in a micrograph by size alone: no template, no training."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +88,47 @@ def find_candidates(
     Its ``threshold`` is the one that "auto" would take; a threshold may be moved over these without picking
     again.
     """
+    search = _search(average, pixel_size, radius, ctf, distance, ignore_contamination)
+    return _as_picks(
+        search.centres, search.scores, search.threshold, search.clean, search.factor, pixel_size, radius
+    )
+
+
+def score_by_size(
+    average: Any, diameters: FloatArray, *, pixel_size: float, radius: float, ctf: Ctf | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """What the finds that "auto" takes score, and the median of what balls of ``diameters`` score there.
+
+    The latter is (diameters,), empty without finds; lengths in Å, the rest as in `find_candidates`.
+    """
+    search = _search(average, pixel_size, radius, ctf, None, False)
+    sure = search.scores > search.threshold
+    if not sure.any():
+        return search.scores[sure], np.zeros(0)
+    balls = balls_of(search.flat, diameters, pixel_size=pixel_size * search.factor, ctf=ctf)
+    limit = np.array(search.flat.shape) - 1
+    y, x = np.clip(np.rint(search.centres[sure]).astype(np.intp), 0, limit).T
+    (maps,), _ = score_maps([search.flat], search.noise, balls)
+    return search.scores[sure], np.median(to_numpy(maps[:, y, x]), axis=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """One search by size: the ``flat`` image (y, x) of ``clean`` px, binned by ``factor``, and its finds."""
+
+    flat: Any
+    clean: Any
+    factor: int
+    noise: tuple[FloatArray, FloatArray]
+    centres: FloatArray
+    scores: FloatArray
+    threshold: float
+
+
+def _search(
+    average: Any, pixel_size: float, radius: float, ctf: Ctf | None, distance: float | None,
+    ignore_contamination: bool,
+) -> _Search:  # fmt: skip
     factor = max(1, int(radius / _FINENESS / pixel_size))
     coarse_pixel = pixel_size * factor
     flat, clean = flat_darkness(average, factor, coarse_pixel, radius, ignore_contamination)
@@ -109,7 +150,10 @@ def find_candidates(
         amplitudes = scores[sure] / strength[sizes[sure]]
         found = balls_image(flat, balls, centres[sure], sizes[sure], amplitudes) * clean
         images = [flat, flat - found * ((flat * found).sum() / (found**2).sum())]
-    return _as_picks(centres, scores, threshold, clean, factor, pixel_size, radius)
+    return _Search(
+        flat=flat, clean=clean, factor=factor, noise=noise, centres=centres, scores=scores,
+        threshold=threshold,
+    )  # fmt: skip
 
 
 def flat_darkness(

@@ -106,7 +106,7 @@ def _marked(store: Store, arguments: dict[str, Any], *, add: bool) -> str:
     movie, y, x = str(arguments["movie"]), float(arguments["y"]), float(arguments["x"])
     pixel_size, radius = store.check_place(movie, y, x), store.applied_settings()[1].picking.radius
     if radius is None:
-        raise ValueError("give a particle radius first: it says how near a pick is meant")
+        raise ValueError("no particle radius is given or estimated yet: it says how near a pick is meant")
     count = mark_pick(store.path.parent, movie, y, x, near=0.5 * radius / pixel_size, add=add)
     store.count_particles(movie, count)
     return f"A pick is {'added' if add else 'removed'}: {movie} has {count:,} particles."

@@ -11,6 +11,7 @@ from typing import Any
 from nextpyp_nb.session.database import to_json
 from nextpyp_nb.session.groups import user_name
 from nextpyp_nb.session.lease import Held, lock_session
+from nextpyp_nb.session.particle_size import SizeEstimate
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.session import owned
 from nextpyp_nb.session.store import Store
@@ -21,7 +22,7 @@ DATABASE = ("session.db", "session.db-wal", "session.db-shm", "session.db-journa
 
 
 def note(folder: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Append a line: a settings revision, a movie that was taken, or a micrograph's results.
+    """Append a line: a settings revision, a movie that was taken, the size of particles, or results.
 
     A disk that takes no line stops nothing: the database has it, and a gap costs work only if that is lost.
     """
@@ -62,9 +63,12 @@ def rebuild(folder: Path) -> str:
 def _restore(store: Store, folder: Path, lines: list[dict[str, Any]]) -> str:
     movies = {line["name"]: line for line in lines if line["kind"] == "movie"}
     results = {line["name"]: line for line in lines if line["kind"] == "micrograph"}
+    sizes = [line["estimate"] for line in lines if line["kind"] == "size"]
     kept = {name: line for name, line in movies.items() if _there(line)}
     redone = 0
     with store.transaction():
+        for found in sizes[-1:]:
+            store.keep_size_estimate(SizeEstimate(**found))
         for name, movie in kept.items():
             (number,) = store.add_movies([{"name": name, "source": movie["source"]}])
             told = ("path", "size", "hash", "mtime_ns", "inode", "source_size", "operation", "note")

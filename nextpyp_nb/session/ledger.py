@@ -7,14 +7,15 @@ from typing import Any
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session.accepted import class_rule
-from nextpyp_nb.session.database import Database, Row, to_json
+from nextpyp_nb.session.database import Row, to_json
+from nextpyp_nb.session.particle_size import ParticleSizes
 from nextpyp_nb.session.stages import TRACKS
 from nextpyp_nb.settings import Settings
 
 TRACK_STATES = ("running", "stopping", "stopped", "paused", "waiting")
 
 
-class Ledger(Database):
+class Ledger(ParticleSizes):
     """Lease, revisions, tracks, commands, exports and filters of a session."""
 
     def take_lease(self, *, host: str, boot_id: str, pid: int, start_time: int) -> int:
@@ -84,21 +85,28 @@ class Ledger(Database):
         return row["number"], Settings.model_validate_json(row["settings"])
 
     def applied_settings(self) -> tuple[int, Settings]:
-        """The revision in force: the newest when the tracks were last started or restarted."""
-        number = self.meta("applied_revision")
-        row = self._row("SELECT number, settings FROM revision WHERE number = ?", int(number or 0))
-        return (
+        """The revision in force: the newest when the tracks were last started or restarted.
+
+        Where its radius is left empty, the estimated one stands there.
+        """
+        applied = self.meta("applied_revision")
+        row = self._row("SELECT number, settings FROM revision WHERE number = ?", int(applied or 0))
+        number, settings = (
             self.latest_settings()
             if row is None
             else (row["number"], Settings.model_validate_json(row["settings"]))
         )
+        return number, self.with_estimate(settings)
 
     def apply_settings(self) -> tuple[int, Settings]:
-        """Put the newest revision in force (Start, Restart); `reset_stages` then makes work of it."""
+        """Put the newest revision in force (Start, Restart); `reset_stages` then makes work of it.
+
+        Where its radius is left empty, the estimated one stands there.
+        """
         with self.transaction():
             number, settings = self.latest_settings()
             self.set_meta("applied_revision", str(number))
-        return number, settings
+        return number, self.with_estimate(settings)
 
     def meta(self, key: str) -> str | None:
         """A word kept under ``key``."""

@@ -125,7 +125,14 @@ END;
 """
 )
 
-MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE, _JOBS, _OWN_COLUMNS)
+# How well particles of each size explain a micrograph, where no radius is given.
+_SIZES = """
+CREATE TABLE size_curve(
+  movie_id INTEGER PRIMARY KEY REFERENCES micrograph(movie_id) ON DELETE CASCADE, pixel_size REAL,
+  curve TEXT NOT NULL);
+"""
+
+MIGRATIONS = (_FIRST + _TRIGGERS, _MARKS, _SOURCE_SIZE, _JOBS, _OWN_COLUMNS, _SIZES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

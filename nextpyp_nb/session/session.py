@@ -21,6 +21,7 @@ from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
 from nextpyp_nb.session.manual_picks import merged_picks
+from nextpyp_nb.session.particle_size import EstimatedSize
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.quality_limits import Alarms
 from nextpyp_nb.session.reach import overreach, roots_of, served
@@ -42,7 +43,7 @@ class Revision:
     settings: Settings
 
 
-class Session(Classes2d, Columns, Flow):
+class Session(Classes2d, Columns, EstimatedSize, Flow):
     """The session at ``folder``: a read-only view, and commands to its runner."""
 
     def __init__(self, folder: Path) -> None:

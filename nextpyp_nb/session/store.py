@@ -29,6 +29,10 @@ Pre-processing (tasks.py)
     commit_round(number, classes, particles=, resolution=, path=, new=, churn=, annealed=)
     fail_round(number, reason); failed_rounds() -> n in a row; clear_classes() -> n
     mark_classes(identities, accepted or None)
+The particles' size (particle_size.py), where the radius is left empty
+    keep_size_curve(movie_id, settings, curve); size_curves(settings) -> [curve]
+    keep_size_estimate(SizeEstimate(radius, micrographs, pixel_size)); size_estimate(settings) -> it or None
+    with_estimate(settings) -> settings as they are worked with (applied_settings and apply_settings do that)
 Columns of people's own (own_columns.py)
     set_column(name, {micrograph: number or None}) -> n; drop_column(name) -> n
 The rest (ledger.py, database.py)

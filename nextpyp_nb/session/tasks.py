@@ -9,6 +9,7 @@ from typing import Any
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session.database import Database, to_json
+from nextpyp_nb.session.particle_size import KEPT as SIZE
 from nextpyp_nb.session.quality_limits import ctf_doubt
 from nextpyp_nb.session.stages import STAGES, first_changed, movie_keys, own_keys
 from nextpyp_nb.settings import Settings
@@ -204,10 +205,10 @@ class Tasks(Database):
             )
         return counts
 
-    def reset_stages(self, settings: Settings) -> dict[str, int]:
+    def reset_stages(self, settings: Settings, *, retry: bool = True) -> dict[str, int]:
         """Restart: what other ``settings`` made becomes ready again; failed tasks are tried anew.
 
-        Returns micrographs to redo by first stage, and "retried".
+        Or not, without ``retry``. Returns micrographs to redo by first stage, and "retried".
         """
         own, now = own_keys(settings), time.time()
         counts = dict.fromkeys((*STAGES, "retried"), 0)
@@ -225,7 +226,7 @@ class Tasks(Database):
                 "UPDATE task SET state = 'ready', attempts = 0, not_before = 0, ready = ? WHERE movie_id = ?",
                 stale,
             )
-            counts["retried"] = self.retry()
+            counts["retried"] = self.retry() if retry else 0
         return counts
 
     def retry(self, movie: str | None = None) -> int:
@@ -248,6 +249,7 @@ class Tasks(Database):
             self._run("DELETE FROM class")
             self._run("DELETE FROM round")
             self._run("DELETE FROM batch")
+            self._run("DELETE FROM meta WHERE key = ?", SIZE)
             dropped = self._run("DELETE FROM micrograph").rowcount
             self._run("DELETE FROM task")
             self._run(

@@ -6,16 +6,16 @@ from nextpyp_nb.settings.fields import Section, setting
 
 
 class ParticleDetection(Section):
-    """How particles are found; picking is on as soon as a radius is given."""
+    """How particles are found."""
 
     radius: float | None = setting(
-        None, "Particle radius", "Needed to pick; leave empty to look at movies without picking.",
+        None, "Particle radius", "Estimated from the first micrographs when empty.",
         unit="Å", alias="detect_rad", ge=10, le=2000,
     )  # fmt: skip
     method: Literal["none", "auto", "all", "template", "import", "plug-in"] = setting(
         "auto", "Method",
-        "auto: the significant ones; all: every candidate; template: what looks like class averages; "
-        "import: from a file; plug-in: by another program.",
+        "none: no picking; auto: the significant ones; all: every candidate; template: what looks like class "
+        "averages; import: from a file; plug-in: by another program.",
         alias="detect_method",
     )  # fmt: skip
     templates: str | None = setting(

@@ -169,7 +169,7 @@ class ClassifyTrack(Track):
         if not chosen.enable:
             return "switched off in Settings, 2D classification"
         if self.live.settings.picking.radius is None:
-            return "waiting for a particle radius in Settings, Particle detection"
+            return "waiting for a particle radius, given in Settings or estimated from the first micrographs"
         if self._round is not None:
             now = self._progress or "begins"
             return f"round {self._round.number}: {self._round.particles:,} particles; {now}"

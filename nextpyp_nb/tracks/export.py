@@ -74,7 +74,7 @@ def export_plan(
         "micrographs": rows.to_dict("records"),
         "optics_groups": int(max(optics.max(), 1)) if len(optics) else 1,
         "left_out": table.loc[without, "name"].tolist(),
-        "settings": session.settings.model_dump(),
+        "settings": session.settings_used.model_dump(),
         "round": int(classes["round"].max()) if len(classes) else None,
         "accepted": wanted,
         "classes": class_rows(session),

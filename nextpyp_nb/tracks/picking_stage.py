@@ -10,6 +10,7 @@ from nextpyp_nb.formats.arrays import read_arrays, write_arrays
 from nextpyp_nb.formats.mrc import read_mrc
 from nextpyp_nb.formats.picks import read_picks
 from nextpyp_nb.kernels.backend import to_device
+from nextpyp_nb.kernels.particle_size import size_curve
 from nextpyp_nb.kernels.picking import above_threshold, find_candidates
 from nextpyp_nb.kernels.template_picking import (
     TemplateBank,
@@ -40,11 +41,15 @@ def find_particles(
     chosen = settings.picking
     if chosen.radius is None or chosen.method == "none":
         places("picks").unlink(missing_ok=True)
-        return {"particles": 0, "pick_threshold": None, "junk_fraction": None}
+        found: dict[str, Any] = {"particles": 0, "pick_threshold": None, "junk_fraction": None}
+        if payload.get("measure_size"):
+            average = _weighted(average, places, payload)
+            found["size_curve"] = size_curve(average, pixel_size=pixel_size, ctf=ctf).tolist()
+        return found
     key = candidates_key(settings, payload.get("ctf_key", ""))
     candidates = _stored(places("picks"), key)
     if candidates is None:
-        candidates = _found(average, pixel_size, ctf, places, settings, payload.get("device"))
+        candidates = _found(average, pixel_size, ctf, places, settings, payload)
     picks = above_threshold(candidates, 0.0 if chosen.method == "all" else chosen.threshold)
     write_arrays(
         places("picks"), centres=picks.centres, scores=picks.scores, radius=picks.radius,
@@ -79,13 +84,22 @@ def _stored(path: Path, key: str) -> Picks | None:
     )  # fmt: skip
 
 
+def _weighted(average: Any, places: Places, payload: dict[str, Any]) -> Any:
+    """The average weighted by exposure where there is one."""
+    if not places("weighted").is_file():
+        return average
+    weighted, _ = read_mrc(places("weighted"))
+    return to_device(np.asarray(weighted, np.float32), payload.get("device"))
+
+
 def _found(
-    average: Any, pixel_size: float, ctf: Ctf | None, places: Places, settings: Settings, device: int | None
-) -> Picks:
+    average: Any, pixel_size: float, ctf: Ctf | None, places: Places, settings: Settings,
+    payload: dict[str, Any],
+) -> Picks:  # fmt: skip
     chosen = settings.picking
     assert chosen.radius is not None
-    image = places("weighted") if places("weighted").is_file() else places("average")
     if chosen.method in ("import", "plug-in"):
+        image = places("weighted") if places("weighted").is_file() else places("average")
         if chosen.method == "import":
             centres, scores = read_picks(Path(chosen.source or ""), places.name)
         else:
@@ -97,9 +111,7 @@ def _found(
             centres=centres, scores=scores, radius=chosen.radius, pixel_size=pixel_size,
             threshold=float(np.min(scores, initial=0.0)) - 1.0,
         )  # fmt: skip
-    if places("weighted").is_file():
-        weighted, _ = read_mrc(image)
-        average = to_device(np.asarray(weighted, np.float32), device)
+    average = _weighted(average, places, payload)
     if chosen.method == "template":
         return find_by_template(
             average, _bank(settings, pixel_size), pixel_size=pixel_size, ctf=ctf, distance=chosen.distance,

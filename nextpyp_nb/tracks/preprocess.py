@@ -9,6 +9,7 @@ from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
 from nextpyp_nb.session.gain_check import FITS, UNCLEAR, read_gain_check
 from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.tasks import ClaimedTask
+from nextpyp_nb.tracks.sizing import Sizing
 from nextpyp_nb.tracks.track import Live, Track, explain
 
 FUNCTION = "nextpyp_nb.tracks.process_movie:process_movie"
@@ -30,10 +31,13 @@ class PreprocessTrack(Track):
         self._away: Path | None = None
         self._gain_check = read_gain_check(live.folder)
         self._since = time.time()
+        self.sizing = Sizing(live)
+        self._idle_since: float | None = None
 
     def start(self) -> None:
         """Want work from now on; earlier failures no longer pause the track."""
         self._since = time.time()
+        self.sizing.refresh()
         super().start()
 
     async def step(self) -> float:
@@ -47,11 +51,19 @@ class PreprocessTrack(Track):
         if reason := store.trouble(self._since):
             self.pause(f"paused: {reason}; mend the cause, then press Start")
             return 1.0
+        self._look_at_sizes()
         free = self.engine.slots() - len(self._running)
         for task in store.claim_tasks(free, "", self.live.revision, self.live.settings) if free > 0 else ():
             await self._submit(task)
         retry = store.next_retry()
         return min(2.0, max(0.1, retry)) if retry is not None and free > 0 else 2.0
+
+    def _look_at_sizes(self) -> None:
+        if not self._drained():
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        self.sizing.step(list(self._running.values()), self._idle_since)
 
     async def _submit(self, task: ClaimedTask) -> None:
         self._count += 1
@@ -64,6 +76,7 @@ class PreprocessTrack(Track):
             "first_stage": task.first_stage,
             "ctf_key": task.keys["ctf"],
             "keys": task.keys,
+            "measure_size": self.sizing.wanted(),
             "threads": self._threads,
             # A worker on a GPU sees only its own.
             "device": 0 if self._devices else None,
@@ -83,7 +96,10 @@ class PreprocessTrack(Track):
         if claimed is None:
             return
         if isinstance(outcome, Done):
-            self.live.store.commit_micrograph(claimed, outcome.result)
+            curve = outcome.result.pop("size_curve", None)
+            with self.live.store.transaction():
+                self.live.store.commit_micrograph(claimed, outcome.result)
+                self.sizing.take(claimed, curve)
             note(self.live.folder, "micrograph", {
                 "name": claimed.name, "keys": claimed.keys, "revision": claimed.revision,
                 "record": outcome.result,
@@ -138,7 +154,10 @@ class PreprocessTrack(Track):
         return bool(self._running)
 
     def idle(self) -> bool:
-        """Whether no movie waits or runs."""
+        """Whether no movie waits or runs, and the size of particles is as known as it will be."""
+        return self._drained() and not self.sizing.pending()
+
+    def _drained(self) -> bool:
         counts = self.live.store.task_counts()
         return not self._running and not counts.get("ready") and not counts.get("running")
 
@@ -150,4 +169,4 @@ class PreprocessTrack(Track):
             f"{WORDS.get(self._stage.get(number, ''), 'reading')} {task.name}"
             for number, task in list(self._running.items())[:2]
         ]
-        return ", ".join(parts) or "waiting for movies"
+        return "; ".join(filter(None, (", ".join(parts) or "waiting for movies", self.sizing.message())))

@@ -83,7 +83,7 @@ class Runner:
         """Put the saved settings in force; what they touch becomes ready again."""
         self.store.latest_settings()[1].check()
         self.live.revision, self.live.settings = self.store.apply_settings()
-        note(self.folder, "settings", {"settings": self.live.settings.model_dump()})
+        note(self.folder, "settings", {"settings": self.store.latest_settings()[1].model_dump()})
         self.transfer.apply_settings()
         return self.store.reset_stages(self.live.settings)
 

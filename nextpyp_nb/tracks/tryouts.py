@@ -43,7 +43,7 @@ class TryOuts:
             raise ValueError(f"got changes {changes!r}, expected settings by name")
         store = self._live.store
         revision, newest = store.latest_settings()
-        settings = newest.updated(changes)
+        settings = store.with_estimate(newest.updated(changes))
         settings.check()
         movie = store.movie(str(name))
         if movie["state"] != "done":

@@ -28,7 +28,7 @@ class ChangeBar(Box):
         self.changes = changes
         snapshot: Snapshot = self.live.snapshot
         base = self.session.settings
-        work = rerun_sentence(base, base.updated(changes), snapshot.micrographs, len(snapshot.rounds))
+        work = rerun_sentence(base, base.updated(changes), snapshot)
         when = "This will" if _works(snapshot) else "When pre-processing is started, this will"
         say(self.words, f"{words} for the whole session? {when} {work}.")
         show(self, True)

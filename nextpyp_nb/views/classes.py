@@ -251,8 +251,10 @@ def waiting_sentence(snapshot: Snapshot) -> str:
     setting, status = snapshot.settings.class2d, snapshot.status.tracks["classify"]
     if not setting.enable:
         return "2D classification is off in Settings."
-    if snapshot.settings.picking.radius is None:
-        return "2D classification waits for particles: give a particle radius in Settings."
+    if snapshot.settings.picking.method == "none":
+        return "2D classification waits for particles: picking is off in Settings, Particle detection."
+    if snapshot.radius is None:
+        return "2D classification waits for a particle radius: it is estimated from the first micrographs."
     if not len(snapshot.rounds) and status.state == "stopped":
         now = f"there are {snapshot.particles:,} now"
         return f"Start 2D classification in Operation; it begins at {setting.first:,} particles, {now}."

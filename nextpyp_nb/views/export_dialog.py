@@ -107,12 +107,12 @@ class ExportDialog(Box):
 
     def _estimate(self, table: pd.DataFrame) -> str:
         """Counts, and about how much will be written: two averages a micrograph, a box a particle."""
-        settings = self.live.snapshot.settings
+        radius = self.live.snapshot.radius
         bytes_a_px = 2 if self.float16.value else 4
         size = 2.0 * bytes_a_px * float((table["height"] * table["width"]).sum())
         particles = int(table["particles"].fillna(0).sum())
-        if self.stack.value and self.particles.value and settings.picking.radius:
-            box = BOX_RADII * settings.picking.radius / float(table["pixel_size"].iloc[0])
+        if self.stack.value and self.particles.value and radius:
+            box = BOX_RADII * radius / float(table["pixel_size"].iloc[0])
             size += 4.0 * particles * box**2
         free = shutil.disk_usage(self.session.folder).free
         few = " That is more than is free where the session lies." if size > free else ""

@@ -52,11 +52,12 @@ def _state(snapshot: Snapshot) -> Markup:
 
 
 def _facts(snapshot: Snapshot) -> Markup:
-    scope, radius = snapshot.settings.microscope, snapshot.settings.picking.radius
+    scope, radius = snapshot.settings.microscope, snapshot.radius
+    estimated = " (estimated)" if snapshot.size_estimate else ""
     facts = {
         "micrographs": number(len(snapshot.micrographs)),
         "particles": number(snapshot.particles),
-        "radius": f"{radius:g} Å" if radius else "–",
+        "radius": f"{radius:g} Å{estimated}" if radius else "–",
         "pixel": f"{scope.pixel_size:g} Å" if scope.pixel_size else "–",
         "voltage": f"{scope.voltage:g} kV" if scope.voltage else "–",
         "dose": f"{scope.dose:g} e⁻/Å²" if scope.dose else "–",

@@ -32,13 +32,16 @@ class SettingsPage(Box):
         self.gain = GainCheck(session, self.form, live)
         self.profiles = Profiles(self.form, live, self.form.fill)
         self.revisions = Revisions(session, self.take_back)
-        self.tools = {"raw_data": self.noted, "microscope": self.noted, "gain": self.gain}
+        self.size = text("", "nb-muted", "nb-size-estimate")
+        self.tools = {
+            "raw_data": self.noted, "microscope": self.noted, "gain": self.gain, "picking": self.size
+        }  # fmt: skip
         side = column(*self.tabs.values(), classes=("nb-card", "nb-side-tabs"))
         foot = row(self.difference, self.reset, self.save, classes=("nb-card", "nb-settings-foot"))
         right = column(
             column(
                 row(self.advanced, text("", "nb-grow"), self.revisions, self.profiles),
-                self.form, self.noted, self.gain,
+                self.form, self.noted, self.gain, self.size,
                 classes=("nb-card",),
             ),
             foot,
@@ -55,10 +58,19 @@ class SettingsPage(Box):
         """Take settings that were saved elsewhere, unless something is being edited here."""
         self._snapshot = snapshot
         self.revisions.draw(snapshot.revision)
+        self._tell_size(snapshot)
         if snapshot.revision != self.revision and not self.form.edits():
             self.form.put(snapshot.settings)
             self.revision = snapshot.revision
         self._edited()
+
+    def _tell_size(self, snapshot: Snapshot) -> None:
+        """Say which radius stands in for an empty one."""
+        found, control = snapshot.size_estimate, self.form.fields["picking.radius"].control
+        placeholder = "empty: automatic" if found is None else f"{found.radius:g}, estimated"
+        if control.placeholder != placeholder:
+            control.placeholder = placeholder
+        say(self.size, "" if found is None else f"Particle {found}; a radius given here takes its place.")
 
     @guarded
     def choose(self, section: str) -> None:
@@ -69,7 +81,7 @@ class SettingsPage(Box):
         for field in self.form.fields.values():
             item = field.item
             show(field, item.section == section and (self.advanced.value or not item.advanced))
-        for tool in (self.noted, self.gain):
+        for tool in (self.noted, self.gain, self.size):
             show(tool, self.tools.get(section) is tool)
 
     @guarded
@@ -156,9 +168,5 @@ class SettingsPage(Box):
             )
         made = self.form.base.updated(self.form.edits())
         seen = self._snapshot
-        work = (
-            "redo nothing"
-            if seen is None
-            else rerun_sentence(self.form.base, made, seen.micrographs, len(seen.rounds))
-        )
+        work = "redo nothing" if seen is None else rerun_sentence(self.form.base, made, seen)
         return markup('<span class="nb-rerun">Restart of the tracks will then {work}.</span>', work=work)

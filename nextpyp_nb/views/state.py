@@ -10,6 +10,7 @@ import pandas as pd
 
 from nextpyp_nb.session.gain_check import gain_alert
 from nextpyp_nb.session.groups import may
+from nextpyp_nb.session.particle_size import SizeEstimate
 from nextpyp_nb.session.traffic import Traffic
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.pieces import Banner
@@ -35,6 +36,12 @@ class Snapshot:
     alarms: pd.DataFrame
     filters: dict[str, str] = field(default_factory=dict)
     writer: bool = True
+    size_estimate: SizeEstimate | None = None
+
+    @property
+    def radius(self) -> float | None:
+        """The particle radius that is worked with, Å: given, or estimated."""
+        return self.size_estimate.radius if self.size_estimate else self.settings.picking.radius
 
     @property
     def particles(self) -> int:
@@ -60,6 +67,7 @@ def read_snapshot(session: Any) -> Snapshot:
         filters=session.filters,
         alarms=session.alarms.reindex(micrographs.index, fill_value=False),
         writer=may(session.role(), "exclude"),
+        size_estimate=session.size_estimate,
     )
 
 

@@ -135,7 +135,7 @@ class TrackPanel(Box):
         for revision, rows in made:
             old = self.session.settings_of(int(revision))
             mine = rows if self.track == "preprocess" else rows.head(0)
-            parts.append(rerun_sentence(old, snapshot.settings, mine, len(snapshot.rounds)))
+            parts.append(rerun_sentence(old, snapshot.settings, snapshot, mine))
         return "; ".join(part for part in dict.fromkeys(parts) if part != "redo nothing") or "redo nothing"
 
     def _clear_sentence(self) -> str:

@@ -85,6 +85,7 @@ class FakeSession:
             {"raw_data.location": "/data/*.tiff", "microscope.pixel_size": 1.5, "microscope.voltage": 300}
         )
         self.revision = 1
+        self.size_estimate = None
         self.changed = 0
         self.commands = []
         self.answer = SimpleNamespace(ok=True, message="")

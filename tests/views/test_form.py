@@ -2,8 +2,10 @@
 
 import pytest
 
+from nextpyp_nb.session.particle_size import SizeEstimate
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.views.form import FileBrowser, Form, written
+from nextpyp_nb.views.header import Header
 from nextpyp_nb.views.settings_page import SettingsPage
 
 
@@ -36,6 +38,24 @@ def test_every_setting_has_a_field_and_survives_the_way_through_it(form):
     for key, field in blank.fields.items():
         field.put(chosen.flat()[key])
     assert blank.read() == chosen
+
+
+def test_an_estimated_radius_is_seen_and_used_and_gives_way_to_one_that_is_typed(session, live, micrograph):
+    header, page = Header(session, lambda: None), SettingsPage(session, live)
+    live.subscribe(header.draw)
+    live.subscribe(page.draw)
+    control = page.form.fields["picking.radius"].control
+    assert (control.placeholder, page.size.value) == ("empty: automatic", "")
+    session.size_estimate = SizeEstimate(radius=83.0, micrographs=5, pixel_size=1.5)
+    session.put(micrograph("m"))
+    live.refresh()
+    assert control.placeholder == "83, estimated"
+    assert "Particle radius estimated: 83 Å from 5 micrographs" in page.size.value
+    assert "83 Å (estimated)" in header.facts.value
+    control.value = "83"
+    assert "redo nothing" in page.difference.value
+    control.value = "60"
+    assert "redo picks of 1 micrograph" in page.difference.value
 
 
 def test_what_is_typed_is_converted_and_marked(form):
