@@ -155,14 +155,18 @@ def _fit(
     if shortest > _LARGE * tile * pixel_size:
         # A few tiles may tell already that the others are too small.
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile, most_tiles=_FEW)
-        with contextlib.suppress(CtfFailed):
-            model, optima, evidence = _fit_tiles(search, spectrum)
-            if evidence >= _WEAK:
-                crowded = _if_crowded(search, spectrum, optima, shortest, _FURTHER)
+        model = search.model(spectrum, spectrum.power)
+        starts = _starts(search, model)
+        if _delay(search, starts[0][0], 1.0 / search.highest) > _DENSE * _span(spectrum):
+            with contextlib.suppress(CtfFailed):
+                optima = _optima(model, search, starts)
+                if _evidence(search, model, optima) >= _WEAK:
+                    crowded = _if_crowded(search, spectrum, optima, shortest, _FURTHER)
     if crowded is None:
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
-        model, optima, evidence = _fit_tiles(search, spectrum)
-        if evidence < _WEAK:
+        model = search.model(spectrum, spectrum.power)
+        optima = _optima(model, search, _starts(search, model))
+        if _evidence(search, model, optima) < _WEAK:
             rivals = _rivals(search, model, optima[0].parameters)
             optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
         crowded = _if_crowded(search, spectrum, optima, shortest)
@@ -173,12 +177,6 @@ def _fit(
     return spectrum, model, optima
 
 
-def _fit_tiles(search: _Search, spectrum: Spectrum) -> tuple[FringeModel, list[_Optimum], float]:
-    model = search.model(spectrum, spectrum.power)
-    optima = _optima(model, search, _starts(search, model))
-    return model, optima, _evidence(search, model, optima)
-
-
 def _if_crowded(
     search: _Search, spectrum: Spectrum, optima: list[_Optimum], shortest: float, further: float = 1.0
 ) -> list[_Optimum] | None:
@@ -186,10 +184,20 @@ def _if_crowded(
 
     ``shortest`` is the shorter side of the micrograph, Å; rings may be seen ``further`` than this fit holds.
     """
-    found, span = optima[0].parameters, spectrum.size * spectrum.pixel_size
+    found, span = optima[0].parameters, _span(spectrum)
     resolution = fit_profile(whole_model(spectrum, search.optics, search.lowest), found)[1]
-    delay = 2.0 * wavelength(search.optics.voltage) * found[0] * further / resolution
-    return optima if shortest > 1.4 * span and delay > _DENSE * span else None
+    close = _delay(search, found[0], resolution / further) > _DENSE * span
+    return optima if close and shortest > 1.4 * span else None
+
+
+def _span(spectrum: Spectrum) -> float:
+    """Side of a tile, Å."""
+    return spectrum.size * spectrum.pixel_size
+
+
+def _delay(search: _Search, defocus: float, resolution: float) -> float:
+    """How far detail of a resolution is displaced either way, Å: fringes there are its inverse apart."""
+    return 2.0 * wavelength(search.optics.voltage) * defocus / resolution
 
 
 def _check(average: Any, pixel_size: float, low: float, high: float, least: float, most: float) -> None:

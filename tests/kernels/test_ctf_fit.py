@@ -7,6 +7,7 @@ import pytest
 import scipy.fft
 from scipy.stats import spearmanr
 
+from nextpyp_nb.kernels import ctf_fit
 from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
 from nextpyp_nb.kernels.spectrum import power_spectrum
 
@@ -228,3 +229,19 @@ def test_sums_of_another_program_give_the_true_defocus(number):
     ctf = fit(np.asarray(mrcfile.read(path), np.float32)).ctf
     assert ctf.defocus == pytest.approx(0.5 * (truth["defocus_u"] + truth["defocus_v"]), abs=100)
     assert astigmatism_error(ctf, truth["defocus_u"], truth["defocus_v"], truth["defocus_angle"]) < 250
+
+
+@pytest.mark.parametrize(("defocus", "tile"), [(15_000, 256), (4_500, 128)])
+def test_few_tiles_of_a_large_micrograph_tell_which_the_fit_needs(monkeypatch, defocus, tile):
+    image = micrograph(31, shape=(1024, 1024), u=defocus + 150, v=defocus - 150, angle=20, signal=3.0)
+    cut = []
+
+    def counted(average, *, tile, most_tiles=None, **known):
+        cut.append((tile, most_tiles))
+        return power_spectrum(average, tile=tile, most_tiles=most_tiles, **known)
+
+    monkeypatch.setattr(ctf_fit, "power_spectrum", counted)
+    found = fit(image, tile=128).ctf
+    # Rings too close for tiles of 128 px are never fitted in all of these.
+    assert cut == [(128, 16), (tile, None)]
+    assert found.defocus == pytest.approx(defocus, abs=50)
