@@ -272,7 +272,7 @@ def _export(options: argparse.Namespace) -> int:
         _say(f"left out, no CTF fit: {', '.join(plan['left_out'])}")
     if (options.particles or options.stack) and not done["particles"]:
         raise ValueError(
-            "there are no particles: give a particle radius (detect_rad) and restart pre-processing"
+            "there are no particles: look at the picks, the method and the particle radius (detect_rad)"
         )
     return 0
 

@@ -146,10 +146,17 @@ def _add_picking(picking: argparse.ArgumentParser) -> None:
     families = ("s1", "crowded", "contrasts", "diameters")
     picking.add_argument("--sets", nargs="+", choices=families, default=[], help="default: all")
     picking.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    picking.add_argument(
+        "--bias", type=int, metavar="N", help="instead: pick N micrographs of pure noise by templates"
+    )
     picking.set_defaults(command=_picking)
 
 
 def _picking(options: argparse.Namespace) -> int:
+    if options.bias:
+        from nextpyp_nb.bench.template_bias import bench_bias
+
+        return bench_bias(micrographs=options.bias, seed=options.seeds[0], out=options.json)
     from nextpyp_nb.bench.picking import bench_picking
 
     return bench_picking(sets=options.sets, seeds=options.seeds, against=options.against, out=options.json)

@@ -20,8 +20,9 @@ _COMPONENTS = 30
 # Views of a map.
 _DIRECTIONS = 36
 _PIXELS_AT_ONCE = 1 << 12
-# So much higher than five sizes do hundreds of rotated templates score in noise.
-_MORE_TRIALS = 1.2
+# So much higher than five sizes do hundreds of rotated templates score by chance: in noise as wide as a
+# micrograph nothing may be taken, because what is taken there looks like the templates.
+_MORE_TRIALS = 1.6
 # The best of a particle's area of noise is well above 3 already.
 _LEAST = 4.0
 

@@ -11,7 +11,7 @@ TRACKS = ("transfer", "preprocess", "classify")
 STAGES = ("motion", "ctf", "picking")
 
 # Raised when a stage gives other results for the same input.
-CODE_VERSIONS: dict[str, int] = {"motion": 1, "ctf": 3, "picking": 2, "classify": 2}
+CODE_VERSIONS: dict[str, int] = {"motion": 1, "ctf": 3, "picking": 3, "classify": 2}
 
 # Section names, or single fields, that a stage reads besides what its upstream stage read.
 READS: dict[str, tuple[str, ...]] = {

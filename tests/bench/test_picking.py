@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from nextpyp_nb.bench import picking
+from nextpyp_nb.bench import picking, template_bias
 
 SMALL = {"height": 640, "width": 640, "frames": 1, "dose_per_frame": 32.0}
 
@@ -62,3 +62,22 @@ def test_the_benchmark_writes_its_rows(monkeypatch, tmp_path):
 def test_unknown_sets_are_named():
     with pytest.raises(ValueError, match="no set s9; expected some of s1"):
         picking.bench_picking(sets=["s9"], seeds=[1], against=None, out=None)
+
+
+def test_templates_take_nothing_from_pure_noise(tmp_path):
+    out = tmp_path / "bias.json"
+    assert template_bias.bench_bias(micrographs=4, seed=21, out=out) == 0
+    default, forced, by_chance = json.loads(out.read_text())["rows"]
+    assert default["picks"] == 0
+    # Only a threshold set by hand would: there are places that score, and they would be averaged.
+    assert forced["picks"] == by_chance["picks"] == 4 * template_bias.FORCED
+    assert forced["best_score"] > 4
+
+
+def test_averages_that_resemble_a_template_are_recognised(monkeypatch):
+    views = template_bias._views(np.random.default_rng(1))[:2]
+    turned = list(template_bias._turned(views, template_bias.PIXEL * 200 / 64))
+    monkeypatch.setattr(template_bias, "_averages", lambda *known: [np.roll(turned[7], (2, -1), (0, 1))])
+    found = template_bias._resemblance(np.zeros((50, 64, 64)), [None] * 50, views, 1)
+    assert found["correlation"] == pytest.approx(1, abs=0.02)
+    assert found["independent"] == pytest.approx(1, abs=0.1)
