@@ -122,6 +122,7 @@ class FakeSession:
             name=self.name,
             runner=self.runner,
             raised={},
+            sums="",
             since=None,
             host="here",
             pid=1,
