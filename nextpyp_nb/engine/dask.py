@@ -7,6 +7,7 @@ twice, but never be worked on by two at a time, and only one outcome is told.
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import threading
 from collections import deque
@@ -79,6 +80,8 @@ class Dask:
         self._loop = asyncio.new_event_loop()
         self._closing, self._feeding = asyncio.Event(), asyncio.Event()
         self._closed = False
+        # Words about every connection that closes would fill the runner's log: `message` says what counts.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._thread = threading.Thread(target=self._run, name="dask engine", daemon=True)
         self._thread.start()
 

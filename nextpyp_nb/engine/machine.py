@@ -153,6 +153,8 @@ class Machine:
 
     async def leave(self) -> None:
         """End the agent; one out of touch ends by its lease."""
+        if not self.usable():
+            return
         with contextlib.suppress(Exception):
             await self._ask(agent.leave, {"session": self._setup.session, "epoch": self._setup.epoch}, 5.0)
 

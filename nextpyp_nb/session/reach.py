@@ -10,7 +10,11 @@ from nextpyp_nb.settings.raw_data import is_remote, places
 
 # Set where a page is served to people who must not run code as the account that serves it.
 SERVED = "NEXTPYP_NB_SERVED"
-PROGRAM = "picking.plugin"
+# A Dask scheduler can have whoever trusts it run anything.
+PROGRAMS = {
+    "picking.plugin": "runs a program",
+    "resources.address": "gives control to who owns the scheduler",
+}
 _OUTPUTS = ("exports", "reports")
 _WILD = set("*?[")
 
@@ -51,8 +55,9 @@ def overreach(
 def news(before: Settings, after: Settings, roots: Iterable[Path] | None) -> str:
     """The same for settings that become others."""
     changed = before.changes(after)
-    if changed.get(PROGRAM, (None, None))[1]:
-        return f"{PROGRAM} runs a program"
+    for key, sentence in PROGRAMS.items():
+        if changed.get(key, (None, None))[1]:
+            return f"{key} {sentence}"
     named = [item.key for item in Settings.items() if item.path and item.key in changed]
     for place in (place for key in named for place in places(str(changed[key][1] or ""))):
         if problem := _outside(place, roots):

@@ -143,6 +143,7 @@ class Settings(Section):
             problems["picking.templates"] = "missing: give the stack of class averages to look for"
         if self.picking.method == "plug-in" and not self.picking.plugin:
             problems["picking.plugin"] = "missing: give the function or command that picks"
+        problems |= {f"resources.{name}": text for name, text in self.resources.missing().items()}
         if self.ctf.min_defocus >= self.ctf.max_defocus:
             problems["ctf.min_defocus"] = f"must be less than the most defocus, {self.ctf.max_defocus:g} Å"
         if self.ctf.min_resolution <= self.ctf.max_resolution:

@@ -16,7 +16,9 @@ class Site(BaseModel):
 
     ``groups`` maps a session group to roles: ``{"beamline-a": {"operators": ["ada"], "readers": ["bob"]}}``;
     a group that is not listed here is a POSIX group, whose members operate. Alerts of sessions go to
-    ``alert_webhook`` as JSON and to the mailboxes ``alert_mail`` by ``sendmail``.
+    ``alert_webhook`` as JSON and to the mailboxes ``alert_mail`` by ``sendmail``. Workers on a cluster reach
+    runners by the network interface ``cluster_interface``; jobs run the shell lines ``cluster_prologue``,
+    then ``cluster_python`` (default: the runner's own).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +32,9 @@ class Site(BaseModel):
     alert_webhook: HttpUrl | None = None
     alert_mail: tuple[Mailbox, ...] = ()
     sendmail: Path = Path("/usr/sbin/sendmail")
+    cluster_interface: str | None = None
+    cluster_prologue: tuple[str, ...] = ()
+    cluster_python: str | None = None
 
     @property
     def sessions_root(self) -> Path:

@@ -50,6 +50,7 @@ class Commands:
     async def _start(self, command: Command) -> str:
         names = self._named(command)
         redone = await asyncio.to_thread(self._runner.apply_settings)
+        await self._runner.take_up_resources()
         for name in names:
             self._runner.tracks[name].start()
         return f"{_listed(names)} started{_redoing(redone)}"
@@ -64,6 +65,7 @@ class Commands:
     async def _restart(self, command: Command) -> str:
         names = self._named(command)
         redone = await asyncio.to_thread(self._runner.apply_settings)
+        await self._runner.take_up_resources()
         if "transfer" in names:
             redone["retried"] += self._runner.store.retry_transfer()
         for name in names:

@@ -9,6 +9,7 @@ from nextpyp_nb.engine.task import Done, Failed, Killed, Progress, Task
 from nextpyp_nb.session.gain_check import FITS, UNCLEAR, read_gain_check
 from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.tasks import ClaimedTask
+from nextpyp_nb.tracks.engines import Workers
 from nextpyp_nb.tracks.sizing import Sizing
 from nextpyp_nb.tracks.track import Live, Track, explain
 
@@ -21,10 +22,10 @@ class PreprocessTrack(Track):
 
     name = "preprocess"
 
-    def __init__(self, live: Live, engine: Any, devices: int, threads: int) -> None:
+    def __init__(self, live: Live, workers: Workers) -> None:
         super().__init__(live)
-        self.engine, self.function = engine, FUNCTION
-        self._devices, self._threads = devices, threads
+        self.function = FUNCTION
+        self.use(workers)
         self._running: dict[str, ClaimedTask] = {}
         self._stage: dict[str, str] = {}
         self._count = 0
@@ -33,6 +34,11 @@ class PreprocessTrack(Track):
         self._since = time.time()
         self.sizing = Sizing(live)
         self._idle_since: float | None = None
+
+    def use(self, workers: Workers) -> None:
+        """Give movies to these from now on."""
+        self.engine: Any = workers.engine
+        self._device, self._threads = workers.device, workers.threads
 
     def start(self) -> None:
         """Want work from now on; earlier failures no longer pause the track."""
@@ -78,8 +84,7 @@ class PreprocessTrack(Track):
             "keys": task.keys,
             "measure_size": self.sizing.wanted(),
             "threads": self._threads,
-            # A worker on a GPU sees only its own.
-            "device": 0 if self._devices else None,
+            "device": self._device,
         }
         self._running[number] = task
         timeout = self.live.settings.resources.walltime
@@ -169,4 +174,6 @@ class PreprocessTrack(Track):
             f"{WORDS.get(self._stage.get(number, ''), 'reading')} {task.name}"
             for number, task in list(self._running.items())[:2]
         ]
-        return "; ".join(filter(None, (", ".join(parts) or "waiting for movies", self.sizing.message())))
+        now = ", ".join(parts) or self.engine.message() or "waiting for movies"
+        also = self.engine.message() if parts else ""
+        return "; ".join(filter(None, (now, also, self.sizing.message())))

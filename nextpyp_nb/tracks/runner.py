@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.engine.slots import Slots
-from nextpyp_nb.engine.task import Task
-from nextpyp_nb.kernels.backend import gpu_count
+from nextpyp_nb.engine.task import Engine, Task
 from nextpyp_nb.session import inbox
 from nextpyp_nb.session.groups import group_readable
 from nextpyp_nb.session.journal import note
@@ -20,9 +19,10 @@ from nextpyp_nb.session.lease import Lease, acquire
 from nextpyp_nb.session.session import Session, owned
 from nextpyp_nb.session.store import Fenced, Store
 from nextpyp_nb.session.tryouts import RUNNER_ENDED
-from nextpyp_nb.settings import Settings, SettingsError, read_site
+from nextpyp_nb.settings import SettingsError, read_site
 from nextpyp_nb.tracks.classify import ClassifyTrack
 from nextpyp_nb.tracks.commands import Commands
+from nextpyp_nb.tracks.engines import movie_workers, worker_plan
 from nextpyp_nb.tracks.logbook import Logbook
 from nextpyp_nb.tracks.preprocess import PreprocessTrack
 from nextpyp_nb.tracks.self_check import SelfCheck
@@ -32,15 +32,6 @@ from nextpyp_nb.tracks.tryouts import TryOuts
 from nextpyp_nb.tracks.watch import Watch, last_look
 
 LINGER = 3.0
-
-
-def worker_plan(settings: Settings) -> tuple[int, int, int]:
-    """Movie workers, threads of each, and GPUs in use."""
-    cores = len(os.sched_getaffinity(0))
-    chosen = settings.resources
-    gpus = gpu_count() if chosen.gpus < 0 else min(chosen.gpus, gpu_count())
-    workers = chosen.workers or gpus or max(1, cores // 2)
-    return workers, chosen.threads or max(1, cores // workers), gpus
 
 
 class Runner:
@@ -56,22 +47,21 @@ class Runner:
         self.logs = Logbook(folder)
         revision, settings = store.applied_settings()
         self.live = Live(folder, store, self.logs, settings, revision, until_idle)
-        workers, threads, gpus = worker_plan(settings)
-        self.movies = Slots(workers, threads=threads, gpus=gpus)
+        workers = movie_workers(settings, folder, epoch=lease.epoch, site=read_site())
+        self.movies, self._resources = workers.engine, settings.resources
         # Its matrix products are small: several threads would cost more CPU time and gain none.
-        self.rounds = Slots(1, threads=1, gpus=min(gpus, 1), nice=10)
+        near = min(worker_plan(settings)[2], 1)
+        self.rounds = Slots(1, threads=1, gpus=near, nice=10)
         self.transfer = TransferTrack(self.live)
-        self.preprocess = PreprocessTrack(self.live, self.movies, gpus, threads)
-        self.classify = ClassifyTrack(self.live, self.rounds, gpus, len(os.sched_getaffinity(0)))
-        self.tryouts = TryOuts(
-            self.live, self.movies, device=0 if gpus else None, threads=threads, epoch=lease.epoch
-        )
+        self.preprocess = PreprocessTrack(self.live, workers)
+        self.classify = ClassifyTrack(self.live, self.rounds, near, len(os.sched_getaffinity(0)))
+        self.tryouts = TryOuts(self.live, workers, epoch=lease.epoch)
         self.watch = Watch(self.live, read_site())
         self.self_check = SelfCheck(self.live)
         self.commands = Commands(self)
         self.error: BaseException | None = None
         self._jobs: set[asyncio.Task[None]] = set()
-        self._ended = asyncio.Event()
+        self._ended, self._serving = asyncio.Event(), False
         self._last_active = time.monotonic()
 
     @property
@@ -87,6 +77,22 @@ class Runner:
         self.transfer.apply_settings()
         return self.store.reset_stages(self.live.settings)
 
+    async def take_up_resources(self) -> None:
+        """Move to the workers that the settings in force ask for; what is in work begins anew there."""
+        wanted = self.live.settings.resources
+        if self._resources.same_workers(wanted):
+            return
+        await self.preprocess.drop_all()
+        self.tryouts.dropped("cancelled: other workers were chosen")
+        former, self._resources = self.movies, wanted
+        workers = movie_workers(self.live.settings, self.folder, epoch=self.lease.epoch, site=read_site())
+        self.movies = workers.engine
+        self.preprocess.use(workers)
+        self.tryouts.use(workers)
+        if self._serving:
+            self.spawn(self._listen(self.movies, self.preprocess))
+        await asyncio.to_thread(former.close)
+
     def end(self) -> None:
         """Leave as soon as the loops notice."""
         self._ended.set()
@@ -99,6 +105,7 @@ class Runner:
 
     async def run(self, *, detached: bool, finished: Callable[[], bool]) -> None:
         """Until told to end: detached, when nothing is wanted any more; else when ``finished``."""
+        self._serving = True
         for work in (
             *(track.run() for track in self.tracks.values()),
             self._heartbeat(), self._obey(), self.tryouts.run(), self.watch.run(), self.self_check.run(),
@@ -144,7 +151,7 @@ class Runner:
                 await self.commands.obey(command)
             await asyncio.sleep(0.1)
 
-    async def _listen(self, engine: Slots, track: Any) -> None:
+    async def _listen(self, engine: Engine, track: Any) -> None:
         async for task, outcome in engine.events():
             while True:
                 try:
@@ -224,7 +231,7 @@ async def _run_session(
             if signals:
                 _obey_signals(runner)
             if not detached:
-                _start_all(runner)
+                await _start_all(runner)
             elif resume:
                 _resume(runner)
             watcher = asyncio.create_task(_show(session, progress)) if progress else None
@@ -245,8 +252,9 @@ async def _run_session(
     return 0 if detached else _verdict(session, troubles)
 
 
-def _start_all(runner: Runner) -> None:
+async def _start_all(runner: Runner) -> None:
     runner.apply_settings()
+    await runner.take_up_resources()
     for track in runner.tracks.values():
         track.start()
 

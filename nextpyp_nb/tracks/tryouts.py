@@ -6,12 +6,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from nextpyp_nb.engine.task import Done, Engine, Failed, Progress, Task
+from nextpyp_nb.engine.task import Done, Failed, Progress, Task
 from nextpyp_nb.session.inbox import Command
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.session.stages import STAGES, WORDS, first_changed, movie_keys, own_keys
 from nextpyp_nb.session.tasks import input_hash
 from nextpyp_nb.session.tryouts import TryOut, fail_tryout, sweep_tryouts, tryout_folder, write_record
+from nextpyp_nb.tracks.engines import Workers
 from nextpyp_nb.tracks.kept import MADE, share
 from nextpyp_nb.tracks.preprocess import FUNCTION
 from nextpyp_nb.tracks.track import Live
@@ -22,11 +23,15 @@ MOST_AT_ONCE = 8
 class TryOuts:
     """Takes commands to try settings out, has a worker of the movies' engine do it, and keeps the answers."""
 
-    def __init__(self, live: Live, engine: Engine, *, device: int | None, threads: int, epoch: int) -> None:
-        self._live, self._engine = live, engine
-        self._device, self._threads, self._epoch = device, threads, epoch
+    def __init__(self, live: Live, workers: Workers, *, epoch: int) -> None:
+        self._live, self._epoch = live, epoch
+        self.use(workers)
         self._working: dict[str, TryOut] = {}
         sweep_tryouts(live.folder, ())
+
+    def use(self, workers: Workers) -> None:
+        """Have these do them from now on."""
+        self._engine, self._device, self._threads = workers.engine, workers.device, workers.threads
 
     async def run(self) -> None:
         """Delete what expires, for the life of the runner."""

@@ -1,56 +1,8 @@
-"""A Dask cluster of real processes on this machine, for the tests that need the extra `dask`."""
-
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
+"""Clusters for the tests that need the extra `dask`."""
 
 import pytest
 
-
-class Cluster:
-    """A scheduler and its workers, each in a process group of its own, to be killed and stopped at will."""
-
-    def __init__(self, folder, host="127.0.0.1"):
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port = probe.getsockname()[1]
-        self.folder, self.host, self.port = folder, host, port
-        self.address = f"tcp://{host}:{port}"
-        self.workers = {}
-        self.scheduler = None
-        self.start_scheduler()
-
-    def start_scheduler(self):
-        self.scheduler = self._start(
-            "scheduler", "dask_scheduler", "--host", self.host, "--port", str(self.port), "--no-dashboard"
-        )
-
-    def start_worker(self, name, *wrapper):
-        self.workers[name] = self._start(
-            name, "dask_worker", self.address, "--name", name, "--no-nanny", "--nthreads", "1",
-            "--no-dashboard", "--local-directory", str(self.folder), wrapper=wrapper,
-        )  # fmt: skip
-
-    def signal(self, name, number):
-        """To the worker and what it started."""
-        os.killpg(self.workers[name].pid, number)
-
-    def close(self):
-        for process in (*self.workers.values(), self.scheduler):
-            for number in (signal.SIGCONT, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            process.wait()
-
-    def _start(self, name, program, *arguments, wrapper=()):
-        with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                [*wrapper, sys.executable, "-m", f"distributed.cli.{program}", *arguments],
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+from tests.cluster import Cluster
 
 
 @pytest.fixture

@@ -6,21 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from nextpyp_nb.engine.lease import WorkLease, now
-from nextpyp_nb.engine.task import Done, Killed, Progress, Task
+from nextpyp_nb.engine.task import Killed, Task
+from tests.cluster import check_tally, counted, on, outcomes, until
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
 from nextpyp_nb.engine import machine  # noqa: E402
 from nextpyp_nb.engine.dask import Dask, Existing  # noqa: E402
-
-TALLY = "nextpyp_nb.engine.probe:tally"
 
 
 def task(number, do="answer", timeout=60.0, **payload):
@@ -28,42 +26,6 @@ def task(number, do="answer", timeout=60.0, **payload):
         id=str(number), function="nextpyp_nb.engine.probe:probe", timeout=timeout,
         payload={"do": do, "value": number, **payload},
     )  # fmt: skip
-
-
-def counted(number, folder, seconds):
-    return Task(
-        id=str(number),
-        function=TALLY,
-        payload={"folder": str(folder), "name": str(number), "seconds": seconds},
-    )
-
-
-@asynccontextmanager
-async def on(cluster, folder, *, epoch=1, **more):
-    """An engine with short leases, closed at the end."""
-    more = {"lease": 3.0, "beat": 0.5} | more
-    engine = Dask(Existing(cluster.address), session="s", epoch=epoch, share=folder / "cluster", **more)
-    try:
-        yield engine
-    finally:
-        await asyncio.to_thread(engine.close)
-
-
-async def outcomes(engine, count, seen):
-    """Outcomes of ``count`` tasks into ``seen``; one that comes twice is an error."""
-    async for done, outcome in engine.events():
-        if not isinstance(outcome, Progress):
-            assert done.id not in seen
-            seen[done.id] = outcome
-            if len(seen) == count:
-                return
-
-
-async def until(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 def test_workers_that_die_or_hang_lose_and_double_nothing(cluster, tmp_path):
@@ -190,9 +152,8 @@ def test_workers_of_another_version_or_without_our_folder_are_not_used(
         monkeypatch.setattr(machine, "__version__", "9.9")
         expected = "here is 9.9"
     else:
-        monkeypatch.setattr(
-            machine.Machine, "_share", property(lambda _: tmp_path / "x", lambda *_: None), False
-        )
+        joining = machine.Machine._joining
+        monkeypatch.setattr(machine.Machine, "_joining", lambda self: joining(self) | {"share": "/nowhere"})
         expected = "does not see"
 
     async def run():
@@ -244,16 +205,6 @@ def test_a_process_out_of_its_lease_puts_no_file_into_place(tmp_path):
     assert not (tmp_path / "second").exists()
     child.stdin.close()
     child.stdout.close()
-
-
-def check_tally(tally, seen, *, count, faults):
-    """All through, each with the result that lies in place; begun anew only what a fault had hit."""
-    assert set(seen) == {str(number) for number in range(count)}
-    assert all(isinstance(outcome, Done) for outcome in seen.values())
-    begun = [line for path in tally.glob("*.begun") for line in path.read_text().splitlines()]
-    assert count < len(begun) <= count + faults
-    for number, outcome in seen.items():
-        assert (tally / f"{number}.done").read_text().splitlines()[-1] == str(outcome.result["pid"])
 
 
 def grandchildren(cluster):

@@ -126,7 +126,9 @@ def test_a_command_that_a_leaving_runner_missed_launches_another(session, monkey
 
 
 @pytest.mark.parametrize(("actor", "taken"), [("ada", 0), (ME, 1)])
-def test_only_owners_name_a_plugin_since_it_runs_as_the_owner(store, session, settings, actor, taken):
+def test_only_owners_name_a_plugin_or_a_scheduler_since_they_run_as_the_owner(
+    store, session, settings, actor, taken
+):
     site = Site(service_accounts=(ME,), groups={"beam": {"operators": ("ada",)}})
     named = settings.updated({"picking.plugin": "evil.py:pick"}).model_dump()
     drop(session.folder, "save_settings", {"settings": named}, actor)
@@ -134,6 +136,11 @@ def test_only_owners_name_a_plugin_since_it_runs_as_the_owner(store, session, se
     changes = {"picking.method": "plug-in", "picking.plugin": "evil.py:pick"}
     drop(session.folder, "try_out", {"micrograph": "m", "changes": changes}, actor)
     got += collect(store, session.folder, owner=ME, group="beam", site=site)
-    assert len(got) == 2 * taken
+    elsewhere = settings.updated(
+        {"resources.engine": "dask", "resources.address": "tcp://evil:8786"}
+    ).model_dump()
+    drop(session.folder, "save_settings", {"settings": elsewhere}, actor)
+    got += collect(store, session.folder, owner=ME, group="beam", site=site)
+    assert len(got) == 3 * taken
     drop(session.folder, "save_settings", {"settings": settings.model_dump()}, actor)
     assert len(collect(store, session.folder, owner=ME, group="beam", site=site)) == 1

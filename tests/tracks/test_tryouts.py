@@ -19,6 +19,7 @@ from nextpyp_nb.session.store import Store
 from nextpyp_nb.session.tryouts import KEPT, LIFETIME, RUNNER_ENDED, read_tryout, sweep_tryouts, write_record
 from nextpyp_nb.settings import SettingsError, Site
 from nextpyp_nb.tracks.commands import Commands
+from nextpyp_nb.tracks.engines import Workers
 from nextpyp_nb.tracks.runner import run_session
 from nextpyp_nb.tracks.track import Live
 from nextpyp_nb.tracks.tryouts import TryOuts
@@ -54,7 +55,7 @@ def made_runner(session, store):
     revision, settings = store.applied_settings()
     live = Live(session.folder, store, None, settings, revision)
     engine = Inline()
-    tryouts = TryOuts(live, engine, device=None, threads=1, epoch=lease.epoch)
+    tryouts = TryOuts(live, Workers(engine, gpus=0, threads=1), epoch=lease.epoch)
     made = SimpleNamespace(store=store, lease=lease, live=live, tracks={}, tryouts=tryouts, engine=engine)
     made.commands = Commands(made)
     return made

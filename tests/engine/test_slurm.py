@@ -1,0 +1,155 @@
+"""Jobs of a real SLURM as workers: jobs, SLURM and runners die; nothing is lost, nothing left behind."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import slurm
+from tests.cluster import check_tally, counted, outcomes, until
+
+pytest.importorskip("dask_jobqueue", reason="the extra dask is not installed")
+
+from nextpyp_nb.engine.dask import Dask
+from nextpyp_nb.engine.slurm import JobPlan, Slurm
+
+pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    started = slurm.Slurm(tmp_path_factory.mktemp("slurm"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in started.environment.items():
+            patch.setenv(name, value)
+        yield started
+    started.close()
+
+
+def on_slurm(folder, *, epoch=1, **more):
+    plan = {"name": "nextpyp-test", "jobs": 2, "threads": 1, "memory": 0.5, "hours": 1.0, "folder": folder}
+    pool = Slurm(JobPlan(**plan | more), interval=1.0)
+    return Dask(pool, session="s", epoch=epoch, share=folder, lease=5.0, beat=0.5)
+
+
+def test_jobs_and_nodes_and_slurm_die_and_all_is_done_once(here, tmp_path):
+    """scancel, then SLURM's controller, then a node with its job: each is back within a minute."""
+    tally = tmp_path / "tally"
+    tally.mkdir()
+    back = {}
+
+    async def run():
+        seen = {}
+        engine = on_slurm(tmp_path / "cluster")
+        try:
+            await until(lambda: engine.slots() == 4)
+            for number in range(120):
+                await engine.submit(counted(number, tally, 0.25))
+            listener = asyncio.create_task(outcomes(engine, 120, seen))
+
+            async def recovers(what):
+                begin = time.monotonic()
+                await until(lambda: engine.slots() < 4)
+                await until(lambda: engine.slots() == 4 and not engine.message(), 60)
+                back[what] = time.monotonic() - begin
+
+            here.ask("scancel", here.jobs()[0])
+            await recovers("scancel")
+            # Killed, it forgets what is not on disk yet, ends jobs it does not know, and gives numbers twice.
+            here.kill("slurmctld")
+            workers(here)[0].kill()
+            await until(lambda: "SLURM says" in engine.message())
+            assert len(seen) < 120
+            here.start("slurmctld")
+            await recovers("controller and a job")
+            await asyncio.wait_for(listener, 60)
+        finally:
+            await asyncio.to_thread(engine.close)
+        return seen
+
+    check_tally(tally, asyncio.run(run()), count=120, faults=4)
+    assert max(back.values()) < 60
+    gone(here)
+
+
+def test_the_jobs_of_a_killed_runner_are_ended_by_the_next_one(here, tmp_path):
+    program = (
+        "import pathlib, sys, time\n"
+        "from tests.engine.test_slurm import on_slurm\n"
+        "engine = on_slurm(pathlib.Path(sys.argv[1]), jobs=1)\n"
+        "while not engine.slots(): time.sleep(0.1)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    runner = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    with runner:
+        assert runner.stdout.readline() == "ready\n"
+        left = here.jobs()
+        assert len(left) == 1
+        runner.kill()
+
+    async def run():
+        engine = on_slurm(tmp_path, epoch=2, jobs=1)
+        try:
+            await until(lambda: left[0] not in here.jobs(), 20)
+        finally:
+            await asyncio.to_thread(engine.close)
+
+    asyncio.run(run())
+    gone(here)
+
+
+def test_what_slurm_refuses_is_said(here, tmp_path):
+    async def run():
+        engine = on_slurm(tmp_path, partition="nowhere")
+        try:
+            await until(lambda: "Invalid partition" in engine.message())
+        finally:
+            await asyncio.to_thread(engine.close)
+
+    asyncio.run(run())
+
+
+def test_keys_are_for_our_eyes_only(here, tmp_path):
+    engine = on_slurm(tmp_path / "cluster", jobs=1)
+    try:
+        end = time.monotonic() + 20
+        while not here.jobs() and time.monotonic() < end:
+            time.sleep(0.1)
+        keys = list((tmp_path / "cluster" / "keys").iterdir())
+        assert {key.name for key in keys} == {"ca_file.pem", "worker_cert.pem", "worker_key.pem"}
+        assert all(key.stat().st_mode & 0o077 == 0 for key in keys)
+        assert (tmp_path / "cluster").stat().st_mode & 0o077 == 0
+    finally:
+        engine.close()
+    gone(here)
+
+
+def workers(here):
+    """The processes of the workers in jobs of this SLURM."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("SLURM_CONF") == here.environment["SLURM_CONF"]
+            if ours and "distributed.cli.dask_worker" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def gone(here):
+    """No job is left, nor a worker."""
+    end = time.monotonic() + 15
+    while here.jobs() or workers(here):
+        assert time.monotonic() < end, (here.jobs(), workers(here))
+        time.sleep(0.1)
