@@ -212,7 +212,7 @@ def _one_more(page: Any, session: Session, tab: str) -> float:
         page.evaluate(
             """() => { window.nbDrawn = 0; window.nbObserver?.disconnect();
             window.nbObserver = new MutationObserver(() => { window.nbDrawn ||= Date.now() / 1000; });
-            window.nbObserver.observe(document.querySelector('.nb-plot-series-1 svg'),
+            window.nbObserver.observe(document.querySelector('.nb-plot-series-1'),
               { subtree: true, attributes: true, attributeFilter: ['d'] }); }"""
         )
     began = time.time()

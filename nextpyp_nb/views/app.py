@@ -24,6 +24,7 @@ from nextpyp_nb.views.settings_page import SettingsPage
 from nextpyp_nb.views.state import LiveState, Snapshot, read_snapshot
 from nextpyp_nb.views.table import TablePage
 from nextpyp_nb.views.track_panel import TrackPanel, track_cell
+from nextpyp_nb.views.widgets.grid_copies import GridCopies
 from nextpyp_nb.views.widgets.presence import Presence
 
 PAGES: dict[str, Callable[[Any, LiveState], Any]] = {
@@ -38,7 +39,7 @@ PAGES: dict[str, Callable[[Any, LiveState], Any]] = {
 
 
 # Seconds between two pages that are made ahead.
-WARM_EVERY = 1.0
+WARM_EVERY = 0.5
 
 
 class SessionPages(Box):
@@ -98,14 +99,27 @@ class SessionPages(Box):
             await asyncio.sleep(WARM_EVERY)
             presence = self.live.presence
             if self.live.snapshot is not None and presence.beat and presence.present:
-                self._make_ahead(left[0])
+                # Somebody may have opened it while we slept.
+                name = next((name for name in left if name not in self.pages), None)
+                for step in (self._make, self._draw_ahead, self._send) if name else ():
+                    step(name)
+                    # Whoever clicks meanwhile does not wait for all three.
+                    await asyncio.sleep(0)
 
     @guarded
-    def _make_ahead(self, name: str) -> None:
-        page = self.pages[name] = PAGES[name](self.session, self.live)
-        page.draw(self.live.snapshot)
-        show(page, False)
-        self.body.children = (*self.body.children, page)
+    def _make(self, name: str) -> None:
+        self.pages[name] = PAGES[name](self.session, self.live)
+
+    @guarded
+    def _draw_ahead(self, name: str) -> None:
+        self.pages[name].draw(self.live.snapshot)
+
+    @guarded
+    def _send(self, name: str) -> None:
+        page = self.pages[name]
+        show(page, self.current == name)
+        if page not in self.body.children:
+            self.body.children = (*self.body.children, page)
 
     @guarded
     def open_micrograph(self, name: str) -> None:
@@ -135,7 +149,7 @@ class App(Box):
         self.presence, self.banner = Presence(), Banner()
         self.live: LiveState | None = None
         self.place = column()
-        super().__init__([self.presence, self.place])
+        super().__init__([self.presence, GridCopies(), self.place])
         for name in ("nb-column", "nb-app", "nb-page"):
             self.add_class(name)
         if session:

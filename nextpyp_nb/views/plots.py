@@ -1,6 +1,7 @@
 """The Plots page: every number over time and against others; what is brushed in one is selected in all."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,11 +112,20 @@ class PlotsPage(Box):
         show(self.grid, len(table) > 0)
         if not len(table):
             return
-        self.scene = self._scene(table)
+        first, self.scene = self.scene is None, self._scene(table)
         say(self.legend, _legend(self.scene.group_names))
-        for plot in self.plots.values():
-            plot.draw(self.scene)
+        steps = [partial(self._draw_one, plot, self.scene) for plot in self.plots.values()]
+        if first:
+            # A page is sent as it is drawn.
+            for step in steps:
+                step()
+        else:
+            self.live.in_turns(steps)
         self._boxes()
+
+    @guarded
+    def _draw_one(self, plot: Plot, scene: Scene) -> None:
+        plot.draw(scene)
 
     def _scene(self, table: pd.DataFrame) -> Scene:
         groups, names = _numbered(shot_groups(table) if self.colour.value == "shot group" else None)
@@ -214,7 +224,8 @@ def growing_limits(last: float, *, least: float) -> tuple[float, float]:
     """From the first to a little beyond the last, so that the axis moves seldom."""
     last = max(last, least)
     step = 2.0 ** np.floor(np.log2(last)) / 32
-    return -0.01 * last, float(np.ceil(last / step + 0.5) * step)
+    high = float(np.ceil(last / step + 0.5) * step)
+    return -0.01 * high, high
 
 
 def time_ticks(start: float, length: float) -> tuple[np.ndarray, list[str]]:

@@ -1,7 +1,8 @@
 """The observable snapshot every panel draws: read in a thread when something changed, drawn in place."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -97,9 +98,12 @@ class LiveState:
         self.answer: Any = None
         self._seen: Any = object()
         self._poll_error: Exception | None = None
+        # CPU-seconds of the last reading: what others took from it meanwhile is no reason to wait.
+        self._read_cost = 0.0
         self._drawers: list[Callable[[Any], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
+        self._turns: Sequence[Callable[[], Any]] = ()
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -127,6 +131,25 @@ class LiveState:
             task = self._loop.create_task(work())
             self._beside.add(task)
             task.add_done_callback(self._beside.discard)
+
+    def in_turns(self, steps: Sequence[Callable[[], Any]]) -> None:
+        """Do long work step by step, so that nobody waits for all of it; without an event loop at once.
+
+        What is left of the steps before, of the same kind of work, is not done any more.
+        """
+        if self._loop is None or not self._loop.is_running():
+            for step in steps:
+                step()
+            return
+        self._turns = steps
+        self.beside(lambda: self._take_turns(steps))
+
+    async def _take_turns(self, steps: Sequence[Callable[[], Any]]) -> None:
+        for step in steps:
+            if steps is not self._turns:
+                return
+            step()
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Stop following."""
@@ -224,11 +247,9 @@ class LiveState:
         while True:
             pause = self.period
             if self.presence.present:
-                began = datetime.now(UTC)
                 changed = await self._poll()
-                took = (datetime.now(UTC) - began).total_seconds()
                 # Reading a long session must not fill the kernel's time.
-                pause = max(pause, 3 * took) if self._poll_error is None else 2.0
+                pause = max(pause, 3 * self._read_cost) if self._poll_error is None else 2.0
                 if changed or (datetime.now(UTC) - drawn).total_seconds() > 5:
                     self.draw()
                     drawn = datetime.now(UTC)
@@ -240,7 +261,7 @@ class LiveState:
             if version == self._seen:
                 self._poll_worked()
                 return False
-            self.snapshot = await asyncio.to_thread(self.read)
+            self.snapshot, self._read_cost = await asyncio.to_thread(_costed, self.read)
             self._seen = version
         except Exception as error:
             self._poll_failed(error)
@@ -264,6 +285,13 @@ class LiveState:
             if self.banner.error is self._poll_error:
                 self.banner.clear()
             self._poll_error = None
+
+
+def _costed(read: Callable[[], Any]) -> tuple[Any, float]:
+    """What is read, and the CPU-seconds of this thread for it."""
+    began = time.thread_time()
+    found = read()
+    return found, time.thread_time() - began
 
 
 def _answered(command: Callable[[], Any]) -> Any:

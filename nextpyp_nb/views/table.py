@@ -19,7 +19,6 @@ from nextpyp_nb.views.selection import Chip, label
 from nextpyp_nb.views.selection_bar import SelectionBar
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.table_grid import WindowGrid
-from nextpyp_nb.views.widgets.grid_copies import GridCopies
 from nextpyp_nb.views.widgets.keys import Keys
 from nextpyp_nb.views.widgets.spectrum import SpectrumImage
 
@@ -67,7 +66,7 @@ class TablePage(Box):
         tools = row(hint, group(self.exclude, self.include), self.choose, classes=("nb-table-tools",))
         self.body = body
         actions = {"x": lambda: self.set_excluded(True), "c": lambda: self.set_excluded(False)}
-        super().__init__([self.bar, tools, self.chooser, self.waits, body, Keys(actions), GridCopies()])
+        super().__init__([self.bar, tools, self.chooser, self.waits, body, Keys(actions)])
         for name in ("nb-column", "nb-table"):
             self.add_class(name)
         self.paint()

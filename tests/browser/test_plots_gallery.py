@@ -152,7 +152,7 @@ def test_a_new_micrograph_appears_in_place(page, many):
     before = dots(page, "series-1")
     page.evaluate(
         """() => { window.nbDrawn = 0; new MutationObserver(() => { window.nbDrawn = Date.now(); }).observe(
-            document.querySelector('.nb-plot-series-1 svg'),
+            document.querySelector('.nb-plot-series-1'),
             { subtree: true, attributes: true, attributeFilter: ['d'] }); }"""
     )
     took = []

@@ -214,11 +214,16 @@ def test_pages_are_made_ahead_and_hidden(session, micrograph, write_files, monke
         await asyncio.sleep(0.1)
         assert list(pages.pages) == ["Operation"], "the browser has not been heard yet"
         live.presence.beat = 1.0
+        # Opened while the next page to be made ahead is waited for: it is not made twice.
+        pages.choose("Settings")
+        opened = pages.pages["Settings"]
+        pages.choose("Operation")
         until = asyncio.get_running_loop().time() + 60
-        while len(pages.pages) < len(pages.tabs):
+        while len(pages.body.children) < len(pages.tabs):
             assert asyncio.get_running_loop().time() < until, list(pages.pages)
             await asyncio.sleep(0.02)
         live.close()
+        assert pages.pages["Settings"] is opened
         return pages
 
     pages = asyncio.run(look())

@@ -1,44 +1,34 @@
 // A data grid draws on a hidden canvas and copies cell by cell to the one in sight, while it goes on drawing.
 // Without a GPU each such copy costs milliseconds; all of them after the drawing cost as much as one.
-const CANVASES = ".lm-DataGrid-viewport canvas, .p-DataGrid-viewport canvas";
+const GRIDS = ".nb-app :is(.lm-DataGrid-viewport, .p-DataGrid-viewport)";
+const context2d = CanvasRenderingContext2D.prototype;
 
-function together(canvas) {
-  const context = canvas.getContext("2d"), copy = context.drawImage;
-  let waiting = [];
-  const flush = () => {
-    const all = waiting;
-    waiting = [];
+function together() {
+  const copy = context2d.drawImage, waiting = new Map();
+  function flush(context) {
+    const all = waiting.get(context) ?? [];
+    waiting.delete(context);
     for (const one of all) copy.apply(context, one);
-  };
-  context.drawImage = function (image, ...places) {
+  }
+  context2d.drawImage = function (image, ...places) {
+    if (!this.canvas.closest(GRIDS)) return copy.call(this, image, ...places);
     // Scrolling copies the canvas onto itself: what waits comes first.
     if (!(image instanceof HTMLCanvasElement) || image.isConnected) {
-      flush();
-      return copy.call(context, image, ...places);
+      flush(this);
+      return copy.call(this, image, ...places);
     }
-    if (!waiting.length) queueMicrotask(flush);
-    waiting.push([image, ...places]);
+    if (!waiting.has(this)) {
+      waiting.set(this, []);
+      queueMicrotask(() => flush(this));
+    }
+    waiting.get(this).push([image, ...places]);
   };
+  context2d.drawImage.nbTogether = true;
 }
 
 function render({ el }) {
   el.style.display = "none";
-  const known = new WeakSet();
-  let page = null;
-  const look = () => page?.querySelectorAll(CANVASES).forEach((canvas) => {
-    if (known.has(canvas)) return;
-    known.add(canvas);
-    together(canvas);
-  });
-  const watcher = new MutationObserver(look);
-  // Our place on the page comes after us.
-  const timer = setInterval(() => {
-    if (!el.isConnected) return;
-    clearInterval(timer);
-    page = el.closest(".nb-table") ?? el.parentElement;
-    watcher.observe(page, { childList: true, subtree: true });
-    look();
-  }, 50);
-  return () => { clearInterval(timer); watcher.disconnect(); };
+  // Once a document, whatever number of apps it shows; other canvases than grids of ours are not touched.
+  if (!context2d.drawImage.nbTogether) together();
 }
 export default { render };

@@ -8,6 +8,6 @@ _HERE = Path(__file__).parent
 
 
 class GridCopies(anywidget.AnyWidget):
-    """Lets the grids of the page, of which this is a child, copy what they drew at once, not cell by cell."""
+    """Lets the grids of the app, of which this is a child, copy what they drew at once, not cell by cell."""
 
     _esm = _HERE / "grid_copies.js"
