@@ -88,7 +88,7 @@ FAULTS = (
     Fault(
         code="F15", name="kernels interrupted, killed, restarted; pages at once",
         goal="same runner, same state ≤ 2 s after reconnect",
-        trial=reloads.reloads, quick={"times": 2, "pages": 1}, full={"times": 20, "pages": 5},
+        trial=reloads.reloads, quick={"times": 2, "pages": 0}, full={"times": 20, "pages": 5},
     ),
     Fault(
         code="F16", name="a session of many movies, CPU seconds", goal="opens ≤ 2 s; constant cost a movie",
@@ -101,7 +101,7 @@ FAULTS = (
     Fault(
         code="F19", name="settings change mid-run, back, and forth again",
         goal="only dependent stages run; the way back computes nothing",
-        trial=changes.changes, quick={"movies": 10}, full={"movies": 1000},
+        trial=changes.changes, quick={"movies": 6}, full={"movies": 1000},
     ),
     Fault(
         code="F20", name="2D rounds killed", goal="each batch counted once; final state as undisturbed",

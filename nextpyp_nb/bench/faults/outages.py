@@ -12,6 +12,8 @@ from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, w
 from nextpyp_nb.bench.faults.promises import broken, unfinished
 from nextpyp_nb.session import Session
 
+AWAY = "waiting for it to appear"
+
 
 def vanishing(root: Path, *, times: int, seconds: float = 1.0) -> dict[str, Any]:
     """The camera's folder goes away ``times`` times, for ``seconds``, with a new movie in between."""
@@ -24,6 +26,7 @@ def vanishing(root: Path, *, times: int, seconds: float = 1.0) -> dict[str, Any]
         for number in range(times):
             camera.rename(root / "away")
             time.sleep(seconds)
+            _until(lambda: AWAY in _transfer(session).message)
             seen.append(_transfer(session).message)
             (root / "away").rename(camera)
             path = camera / "grid0" / f"new_{number}.tiff"
@@ -32,7 +35,7 @@ def vanishing(root: Path, *, times: int, seconds: float = 1.0) -> dict[str, Any]
             _until(lambda: len(session.micrographs) == len(written))
 
     _run_beside(session, act)
-    said = sum("waiting for it to appear" in text for text in seen)
+    said = sum(AWAY in text for text in seen)
     problems = broken(session, written) + unfinished(session, written)
     if not said:
         problems.append("nothing said that the folder was away")

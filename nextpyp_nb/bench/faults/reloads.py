@@ -16,12 +16,13 @@ from nextpyp_nb.session import Session
 LOOK = """
 import json, time
 from nextpyp_nb.session import open_session
-from nextpyp_nb.views.state import read_snapshot
 begin = time.process_time()
 session = open_session({name!r}, root={root!r})
-seen = read_snapshot(session)
-print(json.dumps({{"pid": seen.status.pid, "runner": seen.status.runner, "revision": seen.revision,
-  "movies": seen.status.tracks["transfer"].counts["done"], "CPU s": time.process_time() - begin}}))
+status, revision = session.status(), session.revision
+session.settings, session.micrographs, session.failed(), session.classes, session.rounds, session.exports
+session.events(), session.traffic(), session.filters, session.alarms
+print(json.dumps({{"pid": status.pid, "runner": status.runner, "revision": revision,
+  "movies": status.tracks["transfer"].counts["done"], "CPU s": time.process_time() - begin}}))
 session.close()
 """
 START = """
