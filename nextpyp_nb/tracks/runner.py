@@ -269,8 +269,12 @@ def _resume(runner: Runner) -> None:
 
 def _through(runner: Runner, still_coming: Callable[[], bool]) -> bool:
     """Whether everything there is is through; a last round of 2D classification is asked for on the way."""
+    if still_coming():
+        # What came last is found by looks that begin when no more is announced.
+        runner.transfer.look_again()
+        return False
     transferred = runner.transfer.idle() or runner.transfer.hopeless()
-    if still_coming() or not (transferred and runner.preprocess.idle()) or runner.classify.busy():
+    if not (transferred and runner.preprocess.idle()) or runner.classify.busy():
         return False
     if runner.classify.final_round_due() and not runner.classify.trouble:
         runner.classify.ask()

@@ -84,6 +84,10 @@ class TransferTrack(Track):
         """Whether several looks in a row found nothing new and nothing settling."""
         return self._quiet >= QUIET_LOOKS and not self._tasks
 
+    def look_again(self) -> None:
+        """Be idle only after as many quiet looks from now on."""
+        self._quiet = 0
+
     def message(self) -> str:
         """What is being transferred, or what is waited for."""
         if self._moving:

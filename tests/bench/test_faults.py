@@ -1,10 +1,13 @@
 """The fault matrix at the size of a trial: what was promised holds, and the trials themselves can fail."""
 
+import threading
+import time
+
 import pytest
 
 from nextpyp_nb.bench.faults.matrix import FAULTS, tried
 from nextpyp_nb.bench.faults.points import in_child, killer, watched
-from nextpyp_nb.bench.faults.pretend import pretend_session, run, write_movies
+from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, write_movies
 from nextpyp_nb.bench.faults.promises import broken, unfinished
 
 # Damaged headers have a test of their own, and poison needs workers that take long to start.
@@ -48,3 +51,21 @@ def test_the_checks_see_what_is_wrong(tmp_path):
     (session.folder / "raw" / "again.tiff").unlink()
     next(iter(written)).unlink()
     assert [text[:2] for text in broken(session, written)] == ["T1"]
+
+
+def test_a_run_does_not_end_before_the_last_movie_that_was_announced(tmp_path):
+    write_movies(tmp_path / "camera", 1)
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera")
+
+    def write_one_more():
+        until = time.monotonic() + 60
+        while not len(session.micrographs) and time.monotonic() < until:
+            time.sleep(0.05)
+        # All is quiet for a while, then a movie comes and nothing more is announced.
+        time.sleep(1.0)
+        (tmp_path / "camera" / "grid0" / "last.tiff").write_bytes(small_movie(1))
+
+    writing = threading.Thread(target=write_one_more)
+    writing.start()
+    run(session, still_coming=writing.is_alive)
+    assert sorted(session.micrographs["name"]) == ["last", "mov_00000"]
