@@ -126,6 +126,31 @@ MUTANTS = (
         old='previous=None if previous is None else previous["number"],', new="previous=None,",
         tests="tests/session/test_store.py -k batch",
     ),
+    Mutant(
+        name="believe a result that was written over", file="session/tasks.py",
+        old='no_more = "".join(', new='no_more = "" and "".join(',
+        tests="tests/session/test_store.py -k wrote_over",
+    ),
+    Mutant(
+        name="take a stage's files for those of any settings", file="tracks/kept.py",
+        old='if here is not None and here["key"] == key and', new="if here is not None and",
+        tests="tests/tracks/test_kept.py",
+    ),
+    Mutant(
+        name="let an operator name any place", file="session/inbox.py",
+        old='if what == "operator" and (more', new="if False and (more",
+        tests="tests/session/test_inbox.py tests/session/test_rights.py -k 'plugin or borrow'",
+    ),
+    Mutant(
+        name="put strange files where a member's link leads", file="session/inbox.py",
+        old='refused = path.parent.parent / "refused"', new='refused = path.parent / "refused"',
+        tests="tests/session/test_inbox.py tests/session/test_rights.py -k 'hostile or nowhere'",
+    ),
+    Mutant(
+        name="look past files that are missing", file="tracks/self_check.py",
+        old="and not os.path.lexists(path)", new="and False",
+        tests="tests/tracks/test_self_check.py",
+    ),
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nextpyp_nb.settings import Settings, SettingsError, Site
+from nextpyp_nb.settings import Settings, SettingsError, Site, read_site
 from nextpyp_nb.settings.raw_data import is_remote, places
 
 # Set where a page is served to people who must not run code as the account that serves it.
@@ -63,6 +63,14 @@ def news(before: Settings, after: Settings, roots: Iterable[Path] | None) -> str
         if problem := _outside(place, roots):
             return problem
     return ""
+
+
+def check_served(location: str) -> str:
+    """``location`` (several by semicolons), or PermissionError where a served page may not look."""
+    for place in places(location) if served() else ():
+        if problem := _outside(place, roots_of(read_site())):
+            raise PermissionError(f"{problem}: people of this page may not look there")
+    return location
 
 
 def roots_of(site: Site) -> tuple[Path, ...] | None:

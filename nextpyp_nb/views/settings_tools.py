@@ -9,6 +9,7 @@ from typing import Any
 
 from nextpyp_nb.session.launch import ask_program
 from nextpyp_nb.session.profiles import delete_profile, profile_names, read_profile, save_profile
+from nextpyp_nb.session.reach import check_served
 from nextpyp_nb.views.form import Form, written
 from nextpyp_nb.views.late import Box, Button, Combobox, Dropdown
 from nextpyp_nb.views.markup import clock, markup
@@ -38,6 +39,7 @@ class FromMicroscope(Box):
         location = str(self.form.fields["raw_data.location"].value).strip()
         if not location:
             raise ValueError("say first where the movies are (Raw data, Location)")
+        check_served(location)
         say(self.told, "Reading…")
         self.live.fetch(lambda: _asked(location), self._take)
 
@@ -107,6 +109,7 @@ class GainCheck(Box):
         reference = str(self.form.fields["gain.reference"].value).strip()
         if not reference:
             raise ValueError("there is no gain reference to check")
+        check_served(reference)
         where = ["--root", str(self.session.folder.parent), self.session.name, "--gain", reference]
         say(self.told, "Checking on the first movies…")
         self.start.disabled = True

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nextpyp_nb.session import create_session
-from nextpyp_nb.session.reach import SERVED, beneath, overreach
+from nextpyp_nb.session.reach import SERVED, beneath, check_served, overreach
 from nextpyp_nb.views.form import FileBrowser
 from nextpyp_nb.views.late import Text
 
@@ -54,8 +54,11 @@ def test_a_served_page_names_no_program_and_no_place_elsewhere(data, settings, t
     with pytest.raises(PermissionError, match="private does not lie below"):
         session.report(tmp_path / "private")
     assert session.save_settings(settings.updated({"ctf.max_resolution": 5})).wait().ok
+    with pytest.raises(PermissionError, match="may not look there"):
+        check_served(f"{data}/grid1/*.tiff; /etc/*")
     monkeypatch.delenv(SERVED)
     assert session.save_settings(plugin).wait().ok
+    assert check_served("/etc/*") == "/etc/*"
     session.close()
 
 
