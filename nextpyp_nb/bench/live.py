@@ -144,7 +144,7 @@ def _first_classes(session: Session, every: int) -> dict[str, Any]:
     there = table["finished"][table["particles"].cumsum() >= every]
     if not len(there) or not len(rounds):
         return {"first classes after, s": None}
-    history = session.class_history()
+    history = session.class_history().astype({"churn": float})
     wait = (rounds["finished"].iloc[0] - there.iloc[0]).total_seconds()
     return {
         "first classes after, s": round(wait, 1), "particles": int(table["particles"].sum()),
