@@ -20,6 +20,7 @@ def add_benchmarks(bench: argparse.ArgumentParser) -> None:
     _add_faults(add("faults", help="kills, failing disks, races, broken writers: what holds"))
     _add_live(add("live", help="a collection with all three tracks at once: yielding, memory, first classes"))
     _add_rates(add("rates", help="copying against dd, and whether a session keeps up with a microscope"))
+    _add_scaling(add("scaling", help="movies an hour on 1, 2, 4, 16 workers of a Dask scheduler here"))
     _add_pages(add("pages", help="the pages in a browser with thousands of micrographs"))
 
 
@@ -211,3 +212,19 @@ def _device(options: argparse.Namespace) -> int:
     return bench_device(
         device=options.device, threads=options.threads, particles=options.particles, out=options.json
     )
+
+
+def _add_scaling(scaling: argparse.ArgumentParser) -> None:
+    scaling.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 16])
+    scaling.add_argument("--cost", type=float, default=0.45, metavar="S", help="of a movie, pretended")
+    scaling.add_argument("--movies", type=int, default=40, help="for each worker")
+    scaling.add_argument("--json", type=Path, metavar="FILE")
+    scaling.set_defaults(command=_scaling)
+
+
+def _scaling(options: argparse.Namespace) -> int:
+    from nextpyp_nb.bench.scaling import bench_scaling
+
+    return bench_scaling(
+        workers=options.workers, cost=options.cost, movies=options.movies, out=options.json
+    )  # fmt: skip

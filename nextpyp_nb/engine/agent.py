@@ -7,6 +7,7 @@ of it. The engine calls the functions of this file on the worker's event loop.
 import asyncio
 import platform
 import tempfile
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Agent:
         self.lease = WorkLease(Path(self._folder.name) / "lease", make=True)
         self._slots = Slots(slots, threads=threads, gpus=gpus, lease=self.lease.path)
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        # Dask asks again when an answer is lost on its way: it is told again, not worked for again.
+        self._told: deque[tuple[str, dict[str, Any]]] = deque(maxlen=16)
         self._listening = asyncio.create_task(self._listen())
 
     async def begin(self, term: str) -> None:
@@ -44,6 +47,8 @@ class Agent:
         """What became of an attempt: kind and content of its outcome, or lost, or cancelled."""
         if term != self.term or not self.lease.holds():
             return LOST
+        if number in (told := dict(self._told)):
+            return told[number]
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         await self._slots.submit(Task(**task | {"id": number}))
@@ -79,6 +84,7 @@ class Agent:
             else:
                 kind = type(outcome).__name__.lower()
                 answer.set_result({"kind": kind, "content": asdict(outcome)})
+                self._told.append((task.id, answer.result()))
 
 
 def agents(worker: Worker) -> dict[str, Agent]:

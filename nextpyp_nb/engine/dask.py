@@ -81,7 +81,8 @@ class Dask:
         self._closing, self._feeding = asyncio.Event(), asyncio.Event()
         self._closed = False
         # Words about every connection that closes would fill the runner's log: `message` says what counts.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread = threading.Thread(target=self._run, name="dask engine", daemon=True)
         self._thread.start()
 
