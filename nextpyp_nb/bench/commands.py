@@ -150,6 +150,7 @@ def _add_picking(picking: argparse.ArgumentParser) -> None:
     picking.add_argument(
         "--bias", type=int, metavar="N", help="instead: pick N micrographs of pure noise by templates"
     )
+    picking.add_argument("--radius", action="store_true", help="instead: estimate the particle radius")
     picking.set_defaults(command=_picking)
 
 
@@ -158,6 +159,10 @@ def _picking(options: argparse.Namespace) -> int:
         from nextpyp_nb.bench.template_bias import bench_bias
 
         return bench_bias(micrographs=options.bias, seed=options.seeds[0], out=options.json)
+    if options.radius:
+        from nextpyp_nb.bench.particle_size import bench_sizes
+
+        return bench_sizes(seeds=options.seeds, out=options.json)
     from nextpyp_nb.bench.picking import bench_picking
 
     return bench_picking(sets=options.sets, seeds=options.seeds, against=options.against, out=options.json)

@@ -66,12 +66,13 @@ class PickingSet:
     column: dict[str, Any] = field(default_factory=dict)
 
 
-def _sized(diameter: float) -> PickingSet:
+def sized(diameter: float, **column: Any) -> PickingSet:
+    """Proteins of one diameter (Å); fields of large ones have coarser pixels."""
     pixel = 1.3 * max(1.0, diameter / 180.0)
     return PickingSet(
         radius=0.5 * diameter,
         diameters=(0.75 * diameter, diameter),
-        column={"diameter": diameter, "pixel_size": pixel},
+        column={"diameter": diameter, "pixel_size": pixel} | column,
     )
 
 
@@ -82,7 +83,7 @@ FAMILIES: dict[str, dict[str, PickingSet]] = {
         f"{defocus / 1e4:g} µm": PickingSet(column={"defocus": (0.9 * defocus, 1.1 * defocus)})
         for defocus in (6_000.0, 12_000.0, 24_000.0)
     },
-    "diameters": {f"{diameter} Å": _sized(float(diameter)) for diameter in (80, 120, 200, 300)},
+    "diameters": {f"{diameter} Å": sized(float(diameter)) for diameter in (80, 120, 200, 300)},
 }
 
 

@@ -47,7 +47,7 @@ QUALITY = (
     _limit("late_motion", "Late drift", "Å", "Path after that: the stage has not settled.", above=40.0),
     _limit("total_motion", "Total drift", "Å", "Path over the whole exposure.", above=60.0),
     _limit("fit_resolution", "CTF fit", "Å", "How far Thon rings are seen.", above=8.0),
-    _limit("defocus_error", "Defocus error", "Å", "Doubt about the mean defocus.", above=200.0),
+    _limit("defocus_error", "Defocus error", "Å", "Doubt about the mean defocus.", above=150.0),
     _limit("astigmatism", "Astigmatism", "Å", "Difference of the two defoci: stigmators.", above=1000.0),
     _limit("ice_ring", "Ice ring", "", "Crystalline ice at 3.7 Å against the second Thon ring.", above=1.0),
     _limit("ice_thickness", "Ice thickness", "share of noise", "Water at 3.7 Å over noise: grows with it."),

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from nextpyp_nb.bench import picking, template_bias
+from nextpyp_nb.bench import particle_size, picking, template_bias
 
 SMALL = {"height": 640, "width": 640, "frames": 1, "dose_per_frame": 32.0}
 
@@ -72,6 +72,15 @@ def test_templates_take_nothing_from_pure_noise(tmp_path):
     # Only a threshold set by hand would: there are places that score, and they would be averaged.
     assert forced["picks"] == by_chance["picks"] == 4 * template_bias.FORCED
     assert forced["best_score"] > 4
+
+
+def test_the_radius_of_drawn_particles_is_estimated_within_a_fifth(tmp_path, monkeypatch):
+    small = {"height": 640, "width": 640, "frames": 1, "dose_per_frame": 32.0}
+    monkeypatch.setattr(particle_size, "FIRST", ("good", "ice_contamination"))
+    monkeypatch.setattr(particle_size, "SETS", {"110 Å": picking.sized(110.0, **small)})
+    assert particle_size.bench_sizes(seeds=[41], out=tmp_path / "sizes.json") == 0
+    (row,) = json.loads((tmp_path / "sizes.json").read_text())["rows"]
+    assert row["estimate"] == pytest.approx(row["radius"], rel=0.2)
 
 
 def test_averages_that_resemble_a_template_are_recognised(monkeypatch):

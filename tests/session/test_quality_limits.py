@@ -101,7 +101,7 @@ def test_a_doubtful_fit_says_why_in_words():
         ctf_doubt(fine) == ctf_doubt({"defocus_error": None}) == ctf_doubt({"fit_resolution": np.nan}) == ""
     )
     assert ctf_doubt(fine | {"defocus_error": 512.0}) == (
-        "doubtful fit: its defocus may be off by 512 Å (alarm at 200)"
+        "doubtful fit: its defocus may be off by 512 Å (alarm at 150)"
     )
     both = ctf_doubt({"defocus_error": 512.0, "fit_resolution": 14.24})
     assert both.startswith("doubtful fit: rings are seen to 14.2 Å only (alarm at 8) and its defocus")
