@@ -109,7 +109,8 @@ def score_by_size(
     limit = np.array(search.flat.shape) - 1
     y, x = np.clip(np.rint(search.centres[sure]).astype(np.intp), 0, limit).T
     (maps,), _ = score_maps([search.flat], search.noise, balls)
-    return search.scores[sure], np.median(to_numpy(maps[:, y, x]), axis=1)
+    xp = array_module(maps)
+    return search.scores[sure], np.median(to_numpy(maps[:, xp.asarray(y), xp.asarray(x)]), axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

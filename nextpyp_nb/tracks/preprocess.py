@@ -160,7 +160,7 @@ class PreprocessTrack(Track):
 
     def idle(self) -> bool:
         """Whether no movie waits or runs, and the size of particles is as known as it will be."""
-        return self._drained() and not self.sizing.pending()
+        return self._drained() and not (self.wanted and self.sizing.pending())
 
     def _drained(self) -> bool:
         counts = self.live.store.task_counts()

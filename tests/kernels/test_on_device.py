@@ -13,7 +13,7 @@ from nextpyp_nb.kernels.frame_sum import sum_frames
 from nextpyp_nb.kernels.gain import find_defects, orient_gain, replace_defects
 from nextpyp_nb.kernels.motion import correct_motion, take_micrograph
 from nextpyp_nb.kernels.particles import extract_particles
-from nextpyp_nb.kernels.picking import pick_particles
+from nextpyp_nb.kernels.picking import pick_particles, score_by_size
 from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.records import Ctf
 
@@ -141,6 +141,16 @@ def test_picking(device, micrograph, ctf):
     assert len(host.centres) > 10
     np.testing.assert_allclose(there.centres, host.centres, atol=0.02)
     np.testing.assert_allclose(there.scores, host.scores, rtol=1e-3)
+
+
+def test_the_size_of_particles(device, micrograph):
+    known = {"pixel_size": PIXEL, "radius": 50.0, "ctf": CTF}
+    sizes = np.array([70.0, 100.0, 140.0])
+    host = score_by_size(micrograph, sizes, **known)
+    there = score_by_size(device.put(micrograph), sizes, **known)
+    assert len(host[0]) > 10
+    for mine, theirs in zip(there, host, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3)
 
 
 def test_particles_and_pictures(device, micrograph):
