@@ -23,6 +23,8 @@ _NYQUIST_SHARE = 0.47
 _LEAST_GAIN, _LEAST_PHASE_GAIN = 45.0, 15.0
 # A start this far below the best is not worth a refinement; an optimum this unlikely not a second look.
 _WORTH, _LIKELY = 0.25, 1e-3
+# An optimum that is so many times less likely, as a logarithm, is left where it is.
+_HOPELESS = 20.0
 # Below this multiple of the least evidence rivals of a fit are looked for.
 _WEAK, _RIVALS = 3.0, 10
 _DENSE = 0.4
@@ -159,7 +161,8 @@ def _fit(
         starts = _starts(search, model)
         if _delay(search, starts[0][0], 1.0 / search.highest) > _DENSE * _span(spectrum):
             with contextlib.suppress(CtfFailed):
-                optima = _optima(model, search, starts)
+                # Those of the highest peak: where others are as likely, all tiles are needed.
+                optima = _optima(model, search, starts[: 1 + _TRIALS])
                 if _evidence(search, model, optima) >= _WEAK:
                     crowded = _if_crowded(search, spectrum, optima, shortest, _FURTHER)
     if crowded is None:
@@ -253,7 +256,8 @@ def _optima(model: FringeModel, search: _Search, starts: list[FloatArray]) -> li
     """The different optima that ``starts`` lead to, best first, with what each is worth against the best."""
     ends = _refined(model, search, starts)
     model.power = model.flatten_directions(ends[0][0])
-    ends = _refined(model, search, [parameters for parameters, _ in ends])
+    worst = ends[0][1] + _HOPELESS * 2.0 * _NEIGHBOURS * model.noise(ends[0][1])
+    ends = _refined(model, search, [parameters for parameters, cost in ends if cost <= worst])
     ends = [end for end in ends if _inside(search, end[0])]
     if not ends:
         raise CtfFailed("every fit ran out of the defocus range: widen it")
