@@ -1,5 +1,6 @@
 """The Table page: a row a micrograph, live; the details of the marked one beside it."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,8 @@ class TablePage(Box):
         show(self.chooser, False)
         self.waits = text("Waits for the first micrograph.", "nb-nothing")
         self.grid = WindowGrid(
-            self.window, self._arranged, selection_mode="row", base_row_size=24, base_column_header_size=28,
-            base_row_header_size=56, layout=Layout(height="100%", width="100%"),
+            self.window, self._arranged, self._ask_again, selection_mode="row", base_row_size=24,
+            base_column_header_size=28, base_row_header_size=56, layout=Layout(height="100%", width="100%"),
         )  # fmt: skip
         self.grid.on_cell_click(self._clicked)
         self.grid.observe(self._marked, "selections")
@@ -212,6 +213,15 @@ class TablePage(Box):
         if any(t["type"] == "filter" for t in transforms):
             self.grid._transforms = [t for t in transforms if t["type"] != "filter"]
         self._draw()
+
+    def _ask_again(self) -> None:
+        """The first rows may reach a grid that is not ready to draw them: let it ask once more."""
+
+        async def later() -> None:
+            await asyncio.sleep(1.0)
+            self.grid.tick()
+
+        self.live.beside(later)
 
     def _toggle_columns(self) -> None:
         if not self.chooser.children:

@@ -14,15 +14,20 @@ COLOURS = {
 
 
 class WindowGrid(StreamingDataGrid):
-    """``window`` (first, end) gives rows to show; ``asked`` hears of sorting and filtering in the heading."""
+    """``window`` (first, end) gives rows to show; ``asked`` hears of sorting and filtering in the heading.
+
+    ``first_answered`` is called once, when the first rows were sent.
+    """
 
     def __init__(
         self,
         window: Callable[[int, int], pd.DataFrame],
         asked: Callable[[list[dict[str, Any]]], None],
+        first_answered: Callable[[], None] = lambda: None,
         **more: Any,
     ) -> None:
-        self.window, self.asked = window, asked
+        self.window, self.asked, self._first_answered = window, asked, first_answered
+        self._answered = False
         super().__init__(window(0, 0), index_name="#", debounce_delay=10, **more)
         self._name_columns()
 
@@ -99,6 +104,9 @@ class WindowGrid(StreamingDataGrid):
                     # What is unknown gets the renderers' dash instead of the letters NaN.
                     column["value"] = [None if v == "$NaN$" else v for v in column["value"]]
             self.send({"event_type": "data-reply", "value": value} | where, buffers)
+            if not self._answered:
+                self._answered = True
+                self._first_answered()
         elif kind == "unique-values-request":
             column = content.get("column")
             value, buffers = self._serialize_helper(pd.DataFrame({column: []}))

@@ -1,9 +1,12 @@
 """Plots, Table and Gallery in a browser, on a made-up session of 10,000 micrographs."""
 
+import io
 import re
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nextpyp_nb.bench.synthetic import HOSTILE, add_micrographs, synthetic_session
 from nextpyp_nb.demo import _page
@@ -95,6 +98,13 @@ def drag(page, key, *path):
     page.mouse.up()
 
 
+def ink(page, box):
+    """The share of dark pixels in the column of names, on the screen."""
+    clip = {"x": box["x"] + 60, "y": box["y"] + 40, "width": 150, "height": 300}
+    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L")
+    return float((np.asarray(picture) < 100).mean())
+
+
 def selected(page, where):
     words = page.locator(f".nb-{where} .nb-selected-count").inner_text()
     found = re.match(r"([\d,]+) of ([\d,]+) selected", words)
@@ -178,7 +188,8 @@ def test_the_table_sorts_filters_and_keeps_its_marks(page, many):
     grid = page.locator(".nb-table .lm-DataGrid-viewport, .nb-table .p-DataGrid-viewport").first
     grid.wait_for()
     box = grid.bounding_box()
-    page.wait_for_timeout(1500)
+    # Without a new micrograph: names and numbers, not what stands for them until they come.
+    wait(page, lambda: ink(page, box) > 0.03, 15, "the rows are not drawn")
     page.mouse.click(box["x"] + 120, box["y"] + 28 + 24 * 2 + 12)
     name = page.locator(".nb-table .nb-detail .nb-card-title b")
     newest = session.micrographs["name"].iloc[-3]

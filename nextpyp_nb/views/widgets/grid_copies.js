@@ -1,27 +1,55 @@
 // A data grid draws on a hidden canvas and copies cell by cell to the one in sight, while it goes on drawing.
-// Without a GPU each such copy costs milliseconds; all of them after the drawing cost as much as one.
+// Without a GPU each such copy costs milliseconds; all of a column or region together cost as much as one.
 const GRIDS = ".nb-app :is(.lm-DataGrid-viewport, .p-DataGrid-viewport)";
+const DRAWS = ["fill", "stroke", "fillRect", "strokeRect", "clearRect", "fillText", "strokeText", "putImageData"];
 const context2d = CanvasRenderingContext2D.prototype;
 
 function together() {
-  const copy = context2d.drawImage, waiting = new Map();
-  function flush(context) {
-    const all = waiting.get(context) ?? [];
-    waiting.delete(context);
-    for (const one of all) copy.apply(context, one);
+  const copy = context2d.drawImage, guarded = new WeakSet();
+  let waiting = [];
+  function flush() {
+    const all = waiting;
+    waiting = [];
+    for (const [context, transform, ...one] of all) {
+      context.save();
+      context.setTransform(transform);
+      copy.apply(context, one);
+      context.restore();
+    }
+  }
+  // What waits comes before the canvas gets another size, which empties it.
+  function guardSize(canvas) {
+    if (guarded.has(canvas)) return;
+    guarded.add(canvas);
+    for (const side of ["width", "height"]) {
+      const { get, set } = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, side);
+      Object.defineProperty(canvas, side, {
+        configurable: true,
+        get() { return get.call(this); },
+        set(pixels) { flush(); set.call(this, pixels); },
+      });
+    }
+  }
+  // And before anything that is drawn straight on the canvas in sight, such as lines between cells.
+  function guardDraws(context) {
+    if (guarded.has(context)) return;
+    guarded.add(context);
+    for (const name of DRAWS) {
+      context[name] = function (...all) { flush(); return context2d[name].apply(this, all); };
+    }
   }
   context2d.drawImage = function (image, ...places) {
-    if (!this.canvas.closest(GRIDS)) return copy.call(this, image, ...places);
-    // Scrolling copies the canvas onto itself: what waits comes first.
-    if (!(image instanceof HTMLCanvasElement) || image.isConnected) {
-      flush(this);
+    const hidden = image instanceof HTMLCanvasElement && !image.isConnected;
+    if (!hidden || !this.canvas.closest(GRIDS)) {
+      // Scrolling and resizing copy from the canvas in sight.
+      flush();
       return copy.call(this, image, ...places);
     }
-    if (!waiting.has(this)) {
-      waiting.set(this, []);
-      queueMicrotask(() => flush(this));
-    }
-    waiting.get(this).push([image, ...places]);
+    guardSize(image);
+    guardSize(this.canvas);
+    guardDraws(this);
+    if (!waiting.length) queueMicrotask(flush);
+    waiting.push([this, this.getTransform(), image, ...places]);
   };
   context2d.drawImage.nbTogether = true;
 }
