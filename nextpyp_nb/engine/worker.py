@@ -27,6 +27,8 @@ def main(tasks: int, outcomes: int, parent: int, nice: int, lease: Path | None =
     os.nice(nice)
     if lease is not None:
         keep(lease)
+        # Files for the owner and the group, as a runner makes them; here nobody else sets that.
+        os.umask(0o027)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks, lines), daemon=True).start()
     with os.fdopen(outcomes, "w", encoding="utf-8") as out:

@@ -123,4 +123,5 @@ def test_a_partition_loses_and_doubles_nothing(network, tmp_path):
     finally:
         cluster.close()
     assert len((tally / "0.done").read_text().splitlines()) == 1
+    assert (tally / "0.done").stat().st_mode & 0o777 == 0o640
     assert max(took.values()) < 60

@@ -48,9 +48,9 @@ def test_jobs_and_nodes_and_slurm_die_and_all_is_done_once(here, tmp_path):
         engine = on_slurm(tmp_path / "cluster")
         try:
             await until(lambda: engine.slots() == 4)
-            for number in range(120):
+            for number in range(80):
                 await engine.submit(counted(number, tally, 0.25))
-            listener = asyncio.create_task(outcomes(engine, 120, seen))
+            listener = asyncio.create_task(outcomes(engine, 80, seen))
 
             async def recovers(what):
                 begin = time.monotonic()
@@ -64,7 +64,7 @@ def test_jobs_and_nodes_and_slurm_die_and_all_is_done_once(here, tmp_path):
             here.kill("slurmctld")
             workers(here)[0].kill()
             await until(lambda: "SLURM says" in engine.message())
-            assert len(seen) < 120
+            assert len(seen) < 80
             here.start("slurmctld")
             await recovers("controller and a job")
             await asyncio.wait_for(listener, 60)
@@ -72,7 +72,7 @@ def test_jobs_and_nodes_and_slurm_die_and_all_is_done_once(here, tmp_path):
             await asyncio.to_thread(engine.close)
         return seen
 
-    check_tally(tally, asyncio.run(run()), count=120, faults=4)
+    check_tally(tally, asyncio.run(run()), count=80, faults=4)
     assert max(back.values()) < 60
     gone(here)
 
