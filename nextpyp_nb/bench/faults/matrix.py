@@ -53,7 +53,7 @@ FAULTS = (
     Fault(
         code="F2", name="the Nth call to the disk fails (EIO, ENOSPC, ESTALE)",
         goal="ends clean or says so; T1–T9 hold", trial=kills.failing_calls,
-        quick={"movies": 2, "every": 18}, full={"movies": 3, "every": 1},
+        quick={"movies": 1, "every": 12}, full={"movies": 3, "every": 1},
     ),
     Fault(
         code="F4", name="writers of every habit × format × metadata",
@@ -96,12 +96,12 @@ FAULTS = (
     ),
     Fault(
         code="F17", name="a long collection", goal="< 1 MB per 1,000 movies, files constant",
-        trial=long_runs.collection, quick={"movies": 60}, full={"movies": 5000, "at_once": 100},
+        trial=long_runs.collection, quick={"movies": 40, "at_once": 10}, full={"movies": 5000, "at_once": 100},
     ),
     Fault(
         code="F19", name="settings change mid-run, back, and forth again",
         goal="only dependent stages run; the way back computes nothing",
-        trial=changes.changes, quick={"movies": 6}, full={"movies": 1000},
+        trial=changes.changes, quick={"movies": 4}, full={"movies": 1000},
     ),
     Fault(
         code="F20", name="2D rounds killed", goal="each batch counted once; final state as undisturbed",
