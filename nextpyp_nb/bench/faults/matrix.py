@@ -96,7 +96,8 @@ FAULTS = (
     ),
     Fault(
         code="F17", name="a long collection", goal="< 1 MB per 1,000 movies, files constant",
-        trial=long_runs.collection, quick={"movies": 40, "at_once": 10}, full={"movies": 5000, "at_once": 100},
+        trial=long_runs.collection, quick={"movies": 40, "at_once": 10},
+        full={"movies": 5000, "at_once": 100},
     ),
     Fault(
         code="F19", name="settings change mid-run, back, and forth again",
