@@ -10,8 +10,9 @@ from nextpyp_nb.session.tasks import ClaimedTask
 from nextpyp_nb.tracks.track import Live
 
 FIRST = 5
-# Fewer micrographs must do when no more come for so long, s.
-PATIENCE = 60.0
+# Fewer micrographs must do when no more come for so long, s; in a run that ends when nothing is left, HASTE.
+PATIENCE, HASTE = 60.0, 3.0
+ON_THE_WAY = ("found", "settling", "transferring")
 # After so many it is not tried any longer.
 LAST = 20
 
@@ -48,8 +49,7 @@ class Sizing:
         live = self._live
         if not self.pending():
             return
-        waited = idle_since is not None and (live.until_idle or time.monotonic() - idle_since > PATIENCE)
-        if self._told() < FIRST and len(self._curves) < LAST and not waited:
+        if self._told() < FIRST and len(self._curves) < LAST and not self._last_ones(idle_since):
             return
         radius = likely_radius(self._curves)
         assert radius is not None
@@ -78,6 +78,12 @@ class Sizing:
         """Look again at what was measured: settings or results changed."""
         self._outdated.clear()
         self._read()
+
+    def _last_ones(self, idle_since: float | None) -> bool:
+        """Whether it seems that no more micrographs come."""
+        patience = HASTE if self._live.until_idle else PATIENCE
+        waited = idle_since is not None and time.monotonic() - idle_since > patience
+        return waited and not self._live.store.movies(*ON_THE_WAY)
 
     def _told(self) -> int:
         return sum(max(curve) > 0 for curve in self._curves)

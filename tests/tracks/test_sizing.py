@@ -108,6 +108,10 @@ def test_fewer_micrographs_do_when_no_more_come(live, store, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: now)
     sizing.step([], now - 0.5 * PATIENCE)
     assert live.settings.picking.radius is None
+    (coming,) = store.add_movies([{"name": "late", "source": "/c/late.tiff"}])
+    sizing.step([], now - 1.5 * PATIENCE)
+    assert live.settings.picking.radius is None
+    store.movie_failed(coming, "cannot be read")
     sizing.step([], now - 1.5 * PATIENCE)
     assert live.settings.picking.radius is not None
 
