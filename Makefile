@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint browser labextension wheel clean
+.PHONY: demo test lint browser labextension screenshots wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nextpyp-nb demo
@@ -19,6 +19,10 @@ lint: $(VENV)/.tested
 
 browser:
 	@sh .ci/browser
+
+# The pictures in docs/screenshots, of a session on simulated movies: some minutes.
+screenshots: $(VENV)/.tested browser
+	$(BIN)/python docs/screenshots.py
 
 labextension:
 	$(PYTHON) labextension/build.py

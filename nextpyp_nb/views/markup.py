@@ -78,7 +78,7 @@ def clock(moment: Any) -> str:
 
 def _moment(moment: Any) -> datetime:
     if isinstance(moment, pd.Timestamp):
-        moment = moment.to_pydatetime()
+        moment = moment.to_pydatetime(warn=False)
     elif isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     elif isinstance(moment, (int, float, np.number)):
