@@ -5,8 +5,11 @@ of it. The engine calls the functions of this file on the worker's event loop.
 """
 
 import asyncio
+import os
 import platform
 import tempfile
+import threading
+import time
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +22,8 @@ from nextpyp_nb.engine.lease import WorkLease, now
 from nextpyp_nb.engine.slots import Slots
 from nextpyp_nb.engine.task import Killed, Progress, Task
 
+# A worker in a job of ours that no runner asked for so long ends, in s: Dask alone was seen to stay for ever.
+ALONE = 120.0
 LOST: dict[str, Any] = {"kind": "lost", "content": {}}
 CANCELLED: dict[str, Any] = {"kind": "cancelled", "content": {}}
 
@@ -148,3 +153,15 @@ async def leave(dask_worker: Worker, *, session: str, epoch: int) -> None:
     if agent is not None and agent.epoch == epoch:
         del agents(dask_worker)[session]
         await agent.close()
+
+
+def dask_setup(worker: Worker) -> None:
+    """What Dask calls when a job of ours loads this file: end the process when no runner needs it."""
+    started = now()
+
+    def watch() -> None:
+        while now() < max([started, *(agent.lease.until for agent in list(agents(worker).values()))]) + ALONE:
+            time.sleep(min(5.0, ALONE))
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -154,7 +154,8 @@ class Slurm:
             death_timeout=DEATH_TIMEOUT, local_directory="${TMPDIR:-/tmp}", security=keys,
             log_directory=str(plan.folder / "logs"), python=f"exec {shlex.quote(plan.python)}",
             job_extra_directives=["--no-requeue", *gpus, *plan.arguments],
-            job_script_prologue=[*PROLOGUE, *plan.prologue], worker_extra_args=["--no-dashboard"],
+            job_script_prologue=[*PROLOGUE, *plan.prologue],
+            worker_extra_args=["--no-dashboard", "--preload", "nextpyp_nb.engine.agent"],
             interface=plan.interface, protocol="tls://",
         )  # fmt: skip
         try:

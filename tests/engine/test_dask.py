@@ -175,6 +175,27 @@ def test_no_scheduler_is_said_and_closing_does_not_hang(tmp_path):
     engine.close()
 
 
+def test_a_worker_that_no_runner_asks_for_ends_by_itself(tmp_path):
+    program = (
+        "import time\n"
+        "from types import SimpleNamespace\n"
+        "from nextpyp_nb.engine import agent\n"
+        "agent.ALONE = 0.2\n"
+        "asked = SimpleNamespace(lease=SimpleNamespace(until=agent.now() + 1.0))\n"
+        "worker = SimpleNamespace(extensions={'nextpyp_nb': {'s': asked}})\n"
+        "agent.dask_setup(worker)\n"
+        "time.sleep(0.7)\n"
+        "print('asked', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    root = str(Path(machine.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": root}, capture_output=True,
+        text=True, timeout=50,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "asked\n")
+
+
 def test_a_process_out_of_its_lease_puts_no_file_into_place(tmp_path):
     """Stopped when the lease was good, it wakes after its end: the rename is never made."""
     lease = WorkLease(tmp_path / "lease", make=True)
