@@ -1,5 +1,5 @@
 // Thumbnails of thousands of micrographs: only tiles in sight exist, and only their pictures are fetched.
-const GAP = 8, LINE = 20, KEPT = 900, AHEAD = 1;
+const GAP = 8, LINE = 20, KEPT = 2400, AHEAD = 1, MOST = 600;
 const MARKS = { failed: "!", excluded: "×", alarm: "▲" };
 
 function render({ model, el }) {
@@ -80,18 +80,20 @@ function render({ model, el }) {
   // One request at a time: first what is in sight, then a screen to either side.
   function ask() {
     if (asked && performance.now() - asked < 4000) return;
-    const range = [sight(0), sight(AHEAD)].find(([first, last]) => lacks(first, last));
+    const range = [sight(0), sight(AHEAD)].map(([first, last]) => [lacking(first, last), last]).find(([first]) => first >= 0);
     if (!range) return;
     asked = performance.now();
-    model.send({ first: range[0], last: range[1], serial: model.get("serial"), have: [...pictures.keys()].join(" ") });
+    const last = Math.min(range[1], range[0] + MOST);
+    model.send({ first: range[0], last, serial: model.get("serial"), have: [...pictures.keys()].join(" ") });
   }
-  function lacks(first, last) {
-    if (serial !== model.get("serial")) return last > first;
+  // The first tile from there on that is not known, or has no picture yet; -1 when none.
+  function lacking(first, last) {
+    if (serial !== model.get("serial")) return last > first ? first : -1;
     for (let i = first; i < last; i++) {
       const item = items.get(i);
-      if (!item || (item.key && !pictures.has(item.key))) return true;
+      if (!item || (item.key && !pictures.has(item.key))) return i;
     }
-    return false;
+    return -1;
   }
 
   function told(content, buffers) {
