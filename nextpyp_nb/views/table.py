@@ -272,7 +272,7 @@ class TablePage(Box):
         entry, profile = loaded["entry"], loaded["ctf"]
         if self._detailed is None or entry["name"] != self._detailed[0]:
             return
-        say(self.name, markup('<b class="nb-ellipsis" title="{name}">{name}</b>', name=entry["name"]))
+        say(self.name, markup('<b class="nb-whole-name" title="{name}">{name}</b>', name=entry["name"]))
         lines = [markup("<div>{line}</div>", line=line) for line in card_lines(entry)]
         found = self.alarms[(self.table["name"] == entry["name"]).to_numpy()]
         alarms = alarm_words(entry, found.iloc[0]) if len(found) else []

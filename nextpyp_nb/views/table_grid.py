@@ -75,6 +75,8 @@ class WindowGrid(StreamingDataGrid):
                 missing="–",
                 format=form,
                 horizontal_alignment="right" if form else "left",
+                # Names of microscopes differ in their ends.
+                text_elide_direction="left" if heading == "name" else "right",
             )
             for heading, form in formats.items()
         }
