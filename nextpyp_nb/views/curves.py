@@ -175,8 +175,8 @@ def _legend(*colours: tuple[str, str]) -> Markup:
 
 
 def round_ticks(low: float, high: float) -> np.ndarray:
-    """Three to six round numbers inside (low, high)."""
-    wanted = (high - low) / 4
+    """Three to nine round numbers inside (low, high)."""
+    wanted = (high - low) / 4 * (1 + 1e-9)  # a power of ten may come out a little less
     power = 10.0 ** np.floor(np.log10(wanted))
     step = power * next(s for s in (5, 2, 1) if s * power <= wanted)
     return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step

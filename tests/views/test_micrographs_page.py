@@ -24,7 +24,7 @@ def test_a_pick_is_drawn_upside_down_where_its_pixel_is():
     assert clicked_place([599.5, 0.5], 400) == (399.0, 599.0)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-0.003, 0.004), (12.5, 980.0)])
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-0.003, 0.004), (12.5, 980.0), (0.004, 0.044)])
 def test_ticks_are_round_and_inside(low, high):
     ticks = round_ticks(low, high)
     assert 3 <= len(ticks) <= 9
