@@ -21,6 +21,11 @@ FLAGS = (
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def browser_path() -> str | None:
+    """Where Chromium is installed, if it is."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser of playwright; says what is missing."""
@@ -28,7 +33,7 @@ def chromium() -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise RuntimeError("this needs playwright: pip install playwright") from None
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = browser_path()
     if path is None:
         raise RuntimeError("this needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:

@@ -92,6 +92,11 @@ class Agent:
                 self._told.append((task.id, answer.result()))
 
 
+def versions() -> dict[str, str]:
+    """What must be alike on the runner's machine and here."""
+    return {"nextpyp_nb": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
+
+
 def agents(worker: Worker) -> dict[str, Agent]:
     """The agents on a Dask worker by session."""
     found: dict[str, Agent] = worker.extensions.setdefault("nextpyp_nb", {})
@@ -121,8 +126,7 @@ async def join(
         word = await asyncio.to_thread(Path(share).read_text)
     except OSError as error:
         word = str(error)
-    versions = {"nextpyp_nb": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
-    return {"now": now(), "slots": slots, "word": word, "versions": versions}
+    return {"now": now(), "slots": slots, "word": word, "versions": versions()}
 
 
 async def beat(dask_worker: Worker, *, session: str, term: str, until: float) -> float | None:

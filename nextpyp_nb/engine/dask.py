@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from distributed import Client, Security
 
-from nextpyp_nb.engine.machine import Attempt, Machine, Setup
+from nextpyp_nb.engine.machine import Attempt, Machine, Setup, first_line
 from nextpyp_nb.engine.outbox import Outbox
 from nextpyp_nb.engine.task import Killed, Outcome, Progress, Task, outcome_from
 
@@ -140,7 +140,7 @@ class Dask:
                         await self._serve(client)
             except Exception as error:
                 # Whatever keeps a scheduler away is said, and tried again; work in hand waits.
-                self._trouble = f"no cluster: {_line(error)}; it is tried again"
+                self._trouble = f"no cluster: {first_line(error)}; it is tried again"
                 self._say()
             self._count = 0
             for machine in self._machines.values():
@@ -175,7 +175,7 @@ class Dask:
                 raise ConnectionError("out of touch")
             listed = await asyncio.wait_for(client.nthreads(), 5)
         except (OSError, TimeoutError) as error:
-            self._trouble = f"the Dask scheduler does not answer: {_line(error)}"
+            self._trouble = f"the Dask scheduler does not answer: {first_line(error)}"
             return
         self._trouble = "" if listed else "waits for workers"
         for machine in self._machines.values():
@@ -261,8 +261,3 @@ class Dask:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import platform
 import secrets
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 
 from distributed import Client
 
-from nextpyp_nb import __version__
 from nextpyp_nb.engine import agent
 from nextpyp_nb.engine.task import Task
 
@@ -82,7 +80,7 @@ class Machine:
             self._share.write_text(self._word)
             facts = await self._ask(agent.join, self._joining(), 30.0)
         except Exception as error:
-            self._problem = f"{self.address} cannot be used: {_line(error)}"
+            self._problem = f"{self.address} cannot be used: {first_line(error)}"
             await asyncio.sleep(AGAIN)
             return
         finally:
@@ -132,7 +130,7 @@ class Machine:
             if answer.cancelled() or (error := answer.exception()):
                 # Dask gave it up; whether it still runs there, only the worker knows.
                 await self.cancel(attempt)
-                why = "cancelled by Dask" if answer.cancelled() else _line(error)
+                why = "cancelled by Dask" if answer.cancelled() else first_line(error)
                 return {"kind": "lost", "content": {"reason": f"{self.address}: {why}"}}
             return answer.result()
         finally:
@@ -169,8 +167,7 @@ class Machine:
         """Why the worker must not be used, or nothing."""
         if "newer" in facts:
             return "a newer runner has this session"
-        ours = {"nextpyp_nb": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
-        for name, version in ours.items():
+        for name, version in agent.versions().items():
             if facts["versions"][name] != version:
                 return f"it has {name} {facts['versions'][name]}, here is {version}"
         if facts["word"] != self._word:
@@ -190,6 +187,7 @@ class Machine:
         return answers[self.address]
 
 
-def _line(error: BaseException | None) -> str:
+def first_line(error: BaseException | None) -> str:
+    """The first line of what an error says, or else its name."""
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__

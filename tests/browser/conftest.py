@@ -1,31 +1,24 @@
 """Headless Chromium on the demo's live page."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+from nextpyp_nb.bench.browser import browser_path
+from nextpyp_nb.bench.browser import chromium as launched
 
 
 @pytest.fixture(scope="module")
 def chromium():
     """The browser, for one module: its event loop must be gone before other tests run theirs."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
+    if browser_path() is None:
         pytest.skip("no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
+    with launched() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.cluster import check_tally, counted, on, outcomes, until
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
-from nextpyp_nb.engine import machine  # noqa: E402
+from nextpyp_nb.engine import agent, machine  # noqa: E402
 from nextpyp_nb.engine.dask import Dask, Existing  # noqa: E402
 
 
@@ -149,7 +149,7 @@ def test_workers_of_another_version_or_without_our_folder_are_not_used(
     shared_cluster, tmp_path, monkeypatch, wrong
 ):
     if wrong == "version":
-        monkeypatch.setattr(machine, "__version__", "9.9")
+        monkeypatch.setattr(agent, "__version__", "9.9")
         expected = "here is 9.9"
     else:
         joining = machine.Machine._joining
