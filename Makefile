@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nextpyp-nb demo
 
 test: $(VENV)/.tested browser lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
