@@ -71,11 +71,12 @@ class TrackPanel(Box):
         self._snapshot = snapshot
         status = snapshot.status.tracks[self.track]
         state = track_state(snapshot, self.track)
+        # Buttons first: where the words are there, the buttons fit them.
+        for name, can in possible(state, status.counts).items():
+            self.buttons[name].disabled = not can
         say(self.name, _name(self.track, state, status))
         say(self.progress, _progress(self.track, status.counts))
         say(self.rate, _rate(self.track, state, status))
-        for name, can in possible(state, status.counts).items():
-            self.buttons[name].disabled = not can
 
     @guarded
     def start(self) -> None:
