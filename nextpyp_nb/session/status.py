@@ -22,7 +22,7 @@ SUMS = "sums"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackStatus:
-    """One track: what it does and how fast; ``rate_per_hour`` is of the last ten minutes."""
+    """One track: what it does and how fast; ``rate_per_hour`` is of the last ten minutes, or since it runs."""
 
     name: str
     state: str
@@ -65,7 +65,7 @@ def read_status(reader: Reader, name: str) -> SessionStatus:
     done = {"transfer": ("movie", "transferred"), "preprocess": ("micrograph", "finished"),
             "classify": ("round", "finished")}  # fmt: skip
     tracks = {
-        track: _track(rows[track], runner, counts[track], _rate(reader, *done[track], rows[track]["since"]))
+        track: _track(rows[track], runner, counts[track], _rate(reader, *done[track], rows[track]))
         for track in TRACKS
     }
     error = None
@@ -173,9 +173,11 @@ def _by_state(reader: Reader, what: str) -> dict[str, int]:
     }
 
 
-def _rate(reader: Reader, what: str, column: str, since: float | None) -> float:
+def _rate(reader: Reader, what: str, column: str, track: dict[str, Any]) -> float:
+    if track["state"] not in ("running", "stopping"):
+        return 0.0
     now = time.time()
-    span = WINDOW if since is None else min(WINDOW, max(now - since, 30.0))
+    began = max(now - WINDOW, track["since"] or 0.0)
     counted = "state = 'done' AND " if what == "round" else ""
-    count = reader.value(f"SELECT COUNT(*) FROM {what} WHERE {counted}{column} >= ?", now - WINDOW)
-    return 3600.0 * float(count) / span
+    count = reader.value(f"SELECT COUNT(*) FROM {what} WHERE {counted}{column} >= ?", began)
+    return 3600.0 * float(count) / max(now - began, 30.0)

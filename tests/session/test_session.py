@@ -134,6 +134,11 @@ def test_counts_rate_and_what_is_left(store, session, arrive, process, settings)
     assert tracks["preprocess"].rate_per_hour == pytest.approx(2 * 3600 / 30, rel=0.1)
     assert tracks["preprocess"].eta_s == pytest.approx(4 * 3600 / tracks["preprocess"].rate_per_hour)
     assert tracks["classify"].counts["new"] == 80
+    # What was done before a track stopped or began again is no rate of now.
+    store.set_track("preprocess", state="stopped", wanted=False)
+    assert session.status().tracks["preprocess"].rate_per_hour == 0
+    store.set_track("preprocess", state="running", wanted=True)
+    assert session.status().tracks["preprocess"].rate_per_hour == 0
 
 
 def test_classes_and_particles_of_the_last_round(store, session, arrive, process, settings):
