@@ -148,8 +148,8 @@ def _furnish(folder: Path, name: str, settings: Settings, group: str | None) -> 
     if number is not None:
         for sub in (*FOLDERS, "inbox"):
             os.chown(folder / sub, -1, number)
-    # Without a POSIX group the folder is its owner's alone.
-    modes = (0o2750, 0o2770) if number is not None else (0o700, 0o700)
+    # Without a POSIX group the folder is its owner's alone. Members cannot take away each other's commands.
+    modes = (0o2750, 0o3770) if number is not None else (0o700, 0o700)
     for sub in FOLDERS:
         (folder / sub).chmod(modes[0])
     (folder / "inbox").chmod(modes[1])

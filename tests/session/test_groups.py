@@ -153,5 +153,5 @@ def test_a_reader_reads_whatever_way_the_runner_went(shared, watched):
 def test_folders_have_the_modes_that_keep_groups_apart(shared):
     folder = shared / "s"
     modes = {name: (folder / name).stat().st_mode & 0o7777 for name in ("", "inbox", "raw", "session.db")}
-    assert modes == {"": 0o2750, "inbox": 0o2770, "raw": 0o2750, "session.db": 0o640}
+    assert modes == {"": 0o2750, "inbox": 0o3770, "raw": 0o2750, "session.db": 0o640}
     assert {(folder / name).stat().st_gid for name in modes} == {100}

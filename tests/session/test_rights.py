@@ -313,6 +313,38 @@ def test_a_folder_that_a_member_leaves_in_the_inbox_leads_nowhere(root):
         path.rmdir()
 
 
+def test_a_command_that_waits_is_nobody_elses_to_take_away(root):
+    """Of a session without a runner; the reader is of the same group, and could write into the inbox."""
+
+    def make():
+        group = grp.getgrgid(GROUP).gr_name
+        pretend_session(root, root.parent / "camera", "still", group=group).close()
+
+    def spoil(path):
+        refused = 0
+        for act in (path.unlink, lambda: path.rename(path.with_name("x")), lambda: path.write_text("{}")):
+            try:
+                act()
+            except PermissionError:
+                refused += 1
+        return refused
+
+    def take():
+        with Store(root / "still" / "session.db") as store, acquire(store):
+            group = grp.getgrgid(GROUP).gr_name
+            taken = collect(store, root / "still", owner=str(OWNER), group=group, site=read_site())
+            return [command.name for command in taken], sorted((root / "still" / "inbox").iterdir())
+
+    as_account(OWNER, [GROUP], make, umask=0o077)
+    number = as_account(MEMBER, [GROUP], lambda: drop(root / "still", "stop", {}).uuid)
+    path = root / "still" / "inbox" / f"{number}.json"
+    assert as_account(READER, [GROUP], lambda: spoil(path)) == 3
+    assert as_account(STRANGER, [], lambda: spoil(path)) == 3
+    commands_taken, left = as_account(OWNER, [GROUP], take)
+    assert (commands_taken, left) == (["stop"], [])
+    assert typed(OWNER, root, "delete", "still", "--yes", "still")[0] == 0
+
+
 def buttons(widget):
     """All buttons below a widget, hidden and disabled ones too."""
     found = [widget] if isinstance(widget, Button) else []
