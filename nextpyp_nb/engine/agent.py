@@ -38,8 +38,9 @@ class Agent:
         self.lease = WorkLease(Path(self._folder.name) / "lease", make=True)
         self._slots = Slots(slots, threads=threads, gpus=gpus, lease=self.lease.path)
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        # Dask asks again when an answer is lost on its way: it is told again, not worked for again.
-        self._told: deque[tuple[str, dict[str, Any]]] = deque(maxlen=16)
+        # Dask asks again when an answer is lost on its way: it is told again, not worked for again. And what
+        # was cancelled may come later than the word that cancels it.
+        self._told: deque[tuple[str, dict[str, Any]]] = deque(maxlen=16 + 2 * slots)
         self._listening = asyncio.create_task(self._listen())
 
     async def begin(self, term: str) -> None:
@@ -63,7 +64,9 @@ class Agent:
             del self._answers[number]
 
     async def cancel(self, number: str | None) -> None:
-        """End an attempt (all of them)."""
+        """End an attempt (all of them), also one that has not come yet."""
+        if number is not None:
+            self._told.append((number, CANCELLED))
         await self._slots.cancel(number)
         for known, answer in self._answers.items():
             if number in (None, known) and not answer.done():
