@@ -24,6 +24,8 @@ from nextpyp_nb.engine.task import Killed, Progress, Task
 
 # A worker in a job of ours that no runner asked for so long ends, in s: Dask alone was seen to stay for ever.
 ALONE = 120.0
+# In the environment of a job of ours: when it will be ended, seconds since 1970 on the clock of its machine.
+ENDS = "NEXTPYP_NB_JOB_ENDS"
 LOST: dict[str, Any] = {"kind": "lost", "content": {}}
 CANCELLED: dict[str, Any] = {"kind": "cancelled", "content": {}}
 
@@ -129,7 +131,9 @@ async def join(
         word = await asyncio.to_thread(Path(share).read_text)
     except OSError as error:
         word = str(error)
-    return {"now": now(), "slots": slots, "word": word, "versions": versions()}
+    ends = os.environ.get(ENDS)
+    left = None if ends is None else float(ends) - time.time()
+    return {"now": now(), "slots": slots, "word": word, "left": left, "versions": versions()}
 
 
 async def beat(dask_worker: Worker, *, session: str, term: str, until: float) -> float | None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -24,6 +25,8 @@ from nextpyp_nb.engine.task import Killed, Outcome, Progress, Task, outcome_from
 
 # So many workers may vanish under a task before it is taken to be the task's fault.
 LOSSES = 4
+# A worker whose job ends sooner than this, times the longest of the last tasks, takes no more.
+IN_TIME, LAST = 1.5, 32
 
 
 class Pool(Protocol):
@@ -73,6 +76,7 @@ class Dask:
         )  # fmt: skip
         self._waiting: deque[Task] = deque()
         self._losses: dict[str, int] = {}
+        self._took: deque[float] = deque([0.0], maxlen=LAST)
         self._attempts: dict[str, Attempt] = {}
         self._machines: dict[str, Machine] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -199,7 +203,7 @@ class Dask:
             usable = [machine for machine in self._machines.values() if machine.usable()]
             self._count = sum(machine.slots for machine in usable)
             for machine in sorted(usable, key=lambda one: len(one.working)):
-                while self._waiting and machine.free():
+                while self._waiting and machine.free(IN_TIME * max(self._took)):
                     task = self._waiting.popleft()
                     attempt = Attempt(task, machine)
                     self._attempts[attempt.number] = attempt
@@ -209,7 +213,7 @@ class Dask:
                 await asyncio.wait_for(self._feeding.wait(), 1.0)
 
     async def _try(self, attempt: Attempt) -> None:
-        task = attempt.task
+        task, begin = attempt.task, time.monotonic()
         try:
             message = await attempt.machine.perform(attempt)
         finally:
@@ -221,6 +225,8 @@ class Dask:
             self._losses.pop(task.id, None)
         elif message["kind"] != "lost":
             self._losses.pop(task.id, None)
+            self._took.append(time.monotonic() - begin)
+            attempt.machine.tried = True
             self._outbox.put(task, outcome_from(message))
         else:
             self._lost(task, message["content"].get("reason", f"{attempt.machine.address} is out of touch"))

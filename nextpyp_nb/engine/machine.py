@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -52,6 +53,8 @@ class Machine:
         self.address, self.listed, self.slots, self._problem = address, True, 0, ""
         self.client: Client | None = client
         self.working: set[str] = set()
+        # Whether it has finished something; when its job will be ended.
+        self.tried, self._ends = False, math.inf
         self.over = asyncio.Event()
         self._setup, self._changed = setup, changed
         self._term = secrets.token_hex(8)
@@ -70,9 +73,13 @@ class Machine:
             return f"{self.address} was not heard of for {self._silence():.0f} s"
         return self._problem
 
-    def free(self) -> bool:
-        """Whether a slot is free."""
-        return len(self.working) < self.slots
+    def free(self, takes: float) -> bool:
+        """Whether a slot is free, and will be there for the seconds that a task ``takes``.
+
+        The first task is always taken: one that takes as long as a job lasts would find none else.
+        """
+        in_time = not self.tried or time.monotonic() + takes < self._ends
+        return in_time and len(self.working) < self.slots
 
     async def tend(self) -> None:
         """Join it and stay in touch; returns when it is over, or after a while when it is of no use."""
@@ -90,6 +97,8 @@ class Machine:
             await asyncio.sleep(AGAIN)
             return
         self.slots, self._heard, told = facts["slots"], time.monotonic(), facts["now"]
+        if facts["left"] is not None:
+            self._ends = self._heard + facts["left"]
         while time.monotonic() < self._heard + self._setup.lease + MARGIN:
             try:
                 known = await self._ask(

@@ -19,6 +19,8 @@ import dask
 from dask_jobqueue.slurm import SLURMJob
 from distributed import Scheduler, Security
 
+from nextpyp_nb.engine.agent import ENDS
+
 ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "TIMEOUT",
@@ -147,6 +149,8 @@ class Slurm:
         gpus = (
             [f"--gres=gpu:{plan.gpus}"] if plan.gpus > 0 and "gres=" not in " ".join(plan.arguments) else []
         )
+        # Newer SLURMs tell the end themselves, whatever more was asked of sbatch.
+        ends = f"export {ENDS}=${{SLURM_JOB_END_TIME:-$(($(date +%s) + {60 * minutes}))}}"
         job = SLURMJob(
             scheduler=address, name=name, job_name=name, queue=plan.partition or None,
             cores=plan.threads, processes=1, memory=f"{plan.memory} GiB",
@@ -154,7 +158,7 @@ class Slurm:
             death_timeout=DEATH_TIMEOUT, local_directory="${TMPDIR:-/tmp}", security=keys,
             log_directory=str(plan.folder / "logs"), python=f"exec {shlex.quote(plan.python)}",
             job_extra_directives=["--no-requeue", *gpus, *plan.arguments],
-            job_script_prologue=[*PROLOGUE, *plan.prologue],
+            job_script_prologue=[*PROLOGUE, ends, *plan.prologue],
             worker_extra_args=["--no-dashboard", "--preload", "nextpyp_nb.engine.agent"],
             interface=plan.interface, protocol="tls://",
         )  # fmt: skip
