@@ -10,8 +10,8 @@ from nextpyp_nb.bench.faults.points import in_child, killer, watched
 from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, write_movies
 from nextpyp_nb.bench.faults.promises import broken, unfinished
 
-# Damaged headers have a test of their own, and poison needs workers that take long to start.
-ELSEWHERE = ("F10", "F11")
+# Damaged headers and more machines have tests of their own, and poison needs workers that take long to start.
+ELSEWHERE = ("F10", "F11", "F12", "F13")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster import Cluster
+from nextpyp_nb.bench.faults.cluster import Cluster
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 
+from nextpyp_nb.bench.faults.cluster import counted, kept_busy, on, outcomes, tally_problems, until
 from nextpyp_nb.engine.lease import WorkLease, now
 from nextpyp_nb.engine.task import Killed, Task
-from tests.cluster import check_tally, counted, on, outcomes, until
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
@@ -58,8 +59,45 @@ def test_workers_that_die_or_hang_lose_and_double_nothing(cluster, tmp_path):
         return seen, at["noticed"] - at["stopped"]
 
     seen, noticed = asyncio.run(run())
-    check_tally(tally, seen, count=60, faults=2)
+    assert len(seen) == 60
+    assert tally_problems(tally, seen, faults=2) == []
     assert noticed < 10
+
+
+def test_a_job_near_its_end_takes_nothing_that_it_cannot_finish(cluster, tmp_path, monkeypatch):
+    """Ended at the time that was announced, it was in the midst of nothing; the other did the rest."""
+    tally = tmp_path / "tally"
+    tally.mkdir()
+    ends = time.time() + 12
+    monkeypatch.setenv(agent.ENDS, str(ends))
+    cluster.start_worker("a")
+    monkeypatch.delenv(agent.ENDS)
+    cluster.start_worker("b")
+
+    async def end():
+        await asyncio.sleep(ends - time.time())
+        cluster.signal("a", signal.SIGKILL)
+        await asyncio.sleep(1)
+
+    async def run():
+        async with on(cluster, tmp_path) as engine:
+            await until(lambda: engine.slots() == 4)
+            return await kept_busy(engine, tally, 0.5, end())
+
+    assert tally_problems(tally, asyncio.run(run()), faults=0) == []
+    pids = {path.read_text() for path in tally.glob("*.begun")}
+    assert len(pids) == 2
+
+
+def test_a_task_longer_than_a_job_lasts_is_tried_all_the_same(tmp_path):
+    setup = machine.Setup(
+        session="s", epoch=1, threads=1, gpus=0, lease=5, beat=1, folder=tmp_path, topic="t"
+    )
+    job = machine.Machine("tcp://here", None, setup, lambda: None)
+    job.slots, job._ends = 1, time.monotonic() + 10
+    assert job.free(60)
+    job.tried = True
+    assert (job.free(60), job.free(5)) == (False, True)
 
 
 def test_a_poison_task_is_named_and_the_workers_stay(shared_cluster, tmp_path):
@@ -95,6 +133,22 @@ def test_cancel_ends_what_runs_and_the_engine_goes_on(shared_cluster, tmp_path):
 
     assert list(asyncio.run(run())) == ["9"]
     assert grandchildren(shared_cluster) == []
+
+
+def test_what_was_cancelled_before_it_came_is_not_begun():
+    """Work goes by the scheduler, the word that cancels it does not: that may be there first."""
+
+    async def run():
+        here = agent.Agent(None, 1, 1, 1, 0, "topic")
+        here.lease.extend(now() + 60)
+        await here.cancel("7")
+        try:
+            hanging = task(7, "hang")
+            return await asyncio.wait_for(here.perform("", "7", asdict(hanging)), 10)
+        finally:
+            await here.close()
+
+    assert asyncio.run(run()) == agent.CANCELLED
 
 
 def test_a_newer_runner_ends_the_work_of_an_older_one(shared_cluster, tmp_path):
@@ -141,7 +195,7 @@ def test_the_scheduler_dies_and_comes_back(cluster, tmp_path):
             await asyncio.wait_for(listener, 60)
         return seen
 
-    check_tally(tally, asyncio.run(run()), count=30, faults=1)
+    assert tally_problems(tally, asyncio.run(run()), faults=1) == []
 
 
 @pytest.mark.parametrize("wrong", ["version", "folder"])

@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.bench.faults import arrivals, changes, kills, large, long_runs, outages, races, reloads
+from nextpyp_nb.bench.faults import (
+    NotRun,
+    arrivals,
+    changes,
+    kills,
+    large,
+    long_runs,
+    machines,
+    outages,
+    races,
+    reloads,
+)
 from nextpyp_nb.formats.mutants import read_mutants
 
 Figures = dict[str, Any]
@@ -86,6 +97,21 @@ FAULTS = (
         quick={"movies": 3, "kinds": ("segfault", "nan")}, full={"movies": 1000, "each": 2},
     ),
     Fault(
+        code="F12", name="the same movies in this process, on slots, on Dask, in jobs of SLURM",
+        goal="identical rows and file hashes", trial=machines.engines, quick={"movies": 1},
+        full={"movies": 3},
+    ),
+    Fault(
+        code="F13", name="SLURM: scancel, a node dies, the controller is killed, job time runs out",
+        goal="completes, workers back ≤ 60 s, no job left", trial=machines.slurm, quick={"cancels": 1},
+        full={"cancels": 10, "node": True, "minute": True},
+    ),
+    Fault(
+        code="F13", name="the network between two workers parts", goal="nothing lost or doubled, seen ≤ 60 s",
+        trial=machines.partition, quick={"tasks": 41, "lease": 5.0, "beat": 0.5},
+        full={"tasks": 201, "lease": 20.0, "beat": 4.0},
+    ),
+    Fault(
         code="F15", name="kernels interrupted, killed, restarted; pages at once",
         goal="same runner, same state ≤ 2 s after reconnect",
         trial=reloads.reloads, quick={"times": 2, "pages": 0}, full={"times": 20, "pages": 5},
@@ -140,6 +166,8 @@ def tried(fault: Fault, *, full: bool = False) -> tuple[Figures, float]:
     root, begin = Path(tempfile.mkdtemp(prefix="nextpyp-faults-")), time.monotonic()
     try:
         figures = fault.trial(root, **(fault.full if full else fault.quick))
+    except NotRun as reason:
+        figures = {"not run": str(reason), "problems": []}
     except Exception as error:
         figures = {"problems": [f"the trial ended with {type(error).__name__}: {error}"]}
     finally:
@@ -150,6 +178,7 @@ def tried(fault: Fault, *, full: bool = False) -> tuple[Figures, float]:
 def _line(fault: Fault, figures: Figures) -> str:
     shown = ", ".join(f"{name} {_number(value)}" for name, value in figures.items() if name != "problems")
     held = "held" if not figures["problems"] else f"**{len(figures['problems'])} problems**"
+    held = "not run" if "not run" in figures else held
     return f"| {fault.code} | {fault.name} | {fault.goal} | {shown} | {held} |"
 
 

@@ -8,6 +8,12 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from nextpyp_nb.bench.faults import NotRun
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 CONFIGURATION = """\
@@ -42,7 +48,24 @@ PartitionName=other Nodes=n1 MaxTime=INFINITE State=UP
 """
 
 
-def missing():
+@contextlib.contextmanager
+def started(root: Path) -> Iterator["RealSlurm"]:
+    """A SLURM below ``root`` that all commands of this process find; `NotRun` where there can be none."""
+    if reason := missing():
+        raise NotRun(reason)
+    root.mkdir(parents=True, exist_ok=True)
+    here, before = RealSlurm(root), os.environ.get("SLURM_CONF")
+    os.environ |= here.environment
+    try:
+        yield here
+    finally:
+        here.close()
+        del os.environ["SLURM_CONF"]
+        if before is not None:
+            os.environ["SLURM_CONF"] = before
+
+
+def missing() -> str:
     """Why SLURM cannot be started here, or nothing."""
     if os.geteuid() != 0:
         return "SLURM is started as root only"
@@ -50,11 +73,12 @@ def missing():
     return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else ""
 
 
-class Slurm:
+class RealSlurm:
     """Its daemons, each to be killed and started again by name: munged, slurmctld, n1, n2."""
 
-    def __init__(self, root):
-        self.root, self._daemons = root, {}
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         host, first = socket.gethostname(), 20000 + secrets.randbelow(9000)
         for name in ("munge", "state", "spool-n1", "spool-n2"):
             (root / name).mkdir()
@@ -70,7 +94,7 @@ class Slurm:
             self.start(name)
         self.until_idle()
 
-    def start(self, name):
+    def start(self, name: str) -> None:
         """Start one daemon."""
         munge = self.root / "munge"
         command = {
@@ -87,12 +111,12 @@ class Slurm:
                 env={**os.environ, **self.environment},
             )  # fmt: skip
 
-    def kill(self, name):
+    def kill(self, name: str) -> None:
         """Kill one daemon; what it started lives on."""
         self._daemons[name].kill()
         self._daemons[name].wait()
 
-    def ask(self, *command):
+    def ask(self, *command: str) -> str:
         """What a command of SLURM says."""
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=30
@@ -101,11 +125,11 @@ class Slurm:
             raise RuntimeError(done.stderr.strip())
         return done.stdout.strip()
 
-    def jobs(self, states="PENDING,RUNNING"):
+    def jobs(self, states: str = "PENDING,RUNNING") -> list[str]:
         """The numbers of the jobs in these states."""
         return self.ask("squeue", "--noheader", "--format=%i", f"--states={states}").split()
 
-    def until_idle(self):
+    def until_idle(self) -> None:
         """Until both nodes wait for jobs."""
         end, told = time.monotonic() + 30, ""
         while told != "2 idle":
@@ -115,7 +139,30 @@ class Slurm:
             with contextlib.suppress(RuntimeError):
                 told = self.ask("sinfo", "--noheader", "--partition=movies", "--format=%D %t")
 
-    def close(self):
+    def workers(self, node: str = "") -> list[psutil.Process]:
+        """The processes of Dask workers in jobs of this SLURM (on one ``node``)."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+                ours = environment.get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                there = node in ("", environment.get("SLURMD_NODENAME"))
+                if ours and there and "distributed.cli.dask_worker" in process.cmdline():
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def left_over(self) -> str:
+        """Jobs and workers that are still there when all should have ended, in words; or nothing."""
+        end = time.monotonic() + 15
+        while self.jobs() or self.workers():
+            if time.monotonic() > end:
+                return f"left over: jobs {self.jobs()}, workers {self.workers()}"
+            time.sleep(0.1)
+        return ""
+
+    def close(self) -> None:
         """End all jobs, then the daemons."""
         with contextlib.suppress(RuntimeError):
             self.ask("scancel", "--user=root")
