@@ -36,6 +36,16 @@ def beneath(path: Path, roots: Iterable[Path]) -> bool:
     return False
 
 
+def confined(source: str, roots: Iterable[Path]) -> tuple[Path, ...] | None:
+    """Where a file that is named below one of ``roots`` must really lie when it is opened: below any of them.
+
+    A link that is put there after a place was allowed leads nowhere then. None for other names.
+    """
+    tops = [(root.expanduser().absolute(), root.expanduser().resolve()) for root in roots]
+    named = any(Path(source).is_relative_to(top) for pair in tops for top in pair)
+    return tuple(real for _, real in tops) if named else None
+
+
 def overreach(
     name: str, arguments: Mapping[str, Any], settings: Settings, folder: Path, roots: Iterable[Path] | None
 ) -> str:

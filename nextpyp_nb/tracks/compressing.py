@@ -1,7 +1,7 @@
 """Movies that become compressed TIFF on their way in: lossless, and read back before they count."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,20 @@ BLOCK = 4
 
 
 def transfer_movie(
-    found: Found, raw: Path, name: str, chosen: Transfer, throttle: Throttle = UNLIMITED
-) -> Transferred:
-    """Bring a movie into the folder ``raw`` as ``name`` with its ending, compressed where asked for."""
+    found: Found, raw: Path, name: str, chosen: Transfer, throttle: Throttle = UNLIMITED,
+    roots: Collection[Path] | None = None,
+) -> Transferred:  # fmt: skip
+    """Bring a movie into the folder ``raw`` as ``name`` with its ending, compressed where asked for.
+
+    ``roots`` are the folders below which it must really lie, if given.
+    """
     if is_remote(str(found.source)):
         return _fetch(found, raw, name, chosen, throttle)
     if chosen.operation != "link" and chosen.compress != "none" and compressible(found.source):
         raw.mkdir(parents=True, exist_ok=True)
         return _compress(found, raw / f"{name}.tiff", chosen.compress, throttle)
-    return transfer_file(found, raw / f"{name}{movie_suffix(found.source)}", chosen.operation, throttle)
+    place = raw / f"{name}{movie_suffix(found.source)}"
+    return transfer_file(found, place, chosen.operation, throttle, roots)
 
 
 def _fetch(found: Found, raw: Path, name: str, chosen: Transfer, throttle: Throttle) -> Transferred:

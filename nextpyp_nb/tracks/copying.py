@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +66,16 @@ UNLIMITED = Throttle(0.0)
 
 
 def transfer_file(
-    found: Found, destination: Path, operation: str, throttle: Throttle = UNLIMITED
-) -> Transferred:
-    """Bring ``found`` to ``destination`` by link, copy or move (`release` deletes the source later)."""
+    found: Found, destination: Path, operation: str, throttle: Throttle = UNLIMITED,
+    roots: Collection[Path] | None = None,
+) -> Transferred:  # fmt: skip
+    """Bring ``found`` to ``destination`` by link, copy or move (`release` deletes the source later).
+
+    With ``roots``, folders without links, a source that does not really lie below one is refused.
+    """
+    if roots is not None:
+        with found.source.open("rb") as source:
+            check_place(source.fileno(), found.source, roots)
     destination.parent.mkdir(parents=True, exist_ok=True)
     if operation == "link":
         _link(found, destination)
@@ -79,7 +86,7 @@ def transfer_file(
             return Transferred(path=destination, size=found.size, digest=digest)
         raise Conflict(f"{destination.name} is there already with other content; both are kept")
     with part_of(destination) as part:
-        digest = _write(found, part, throttle)
+        digest = _write(found, part, throttle, roots)
         if operation == "move" and digest_of(part) != digest:
             raise OSError(f"the copy of {found.source.name} does not read back as written; it is made again")
         publish(part, destination)
@@ -94,6 +101,13 @@ def release(found: Found, path: Path, digest: str) -> None:
     # Reading takes a while: the last look at the source is just before.
     unchanged(found, "was moved; the source is kept")
     found.source.unlink()
+
+
+def check_place(handle: int, source: Path, roots: Collection[Path]) -> None:
+    """PermissionError unless the open file, whatever links led to it, lies below one of ``roots``."""
+    real = Path(f"/proc/self/fd/{handle}").readlink()
+    if not any(real.is_relative_to(root) for root in roots):
+        raise PermissionError(f"{source.name} leads by a link to where it may not be taken from")
 
 
 def digest_of(path: Path) -> str:
@@ -158,10 +172,13 @@ def _link(found: Found, destination: Path) -> None:
             raise Conflict(f"{destination.name} is there already and is not a link to {target}") from None
 
 
-def _write(found: Found, part: Path, throttle: Throttle) -> str:
+def _write(found: Found, part: Path, throttle: Throttle, roots: Collection[Path] | None) -> str:
     """Stream the source into ``part`` durably; its digest, or `Changed`."""
     digest = xxhash.xxh3_128()
     with found.source.open("rb") as source, part.open("wb") as out:
+        if roots is not None:
+            # Again: the name may lead elsewhere since the first look.
+            check_place(source.fileno(), found.source, roots)
         while piece := source.read(CHUNK):
             throttle.take(len(piece))
             digest.update(piece)

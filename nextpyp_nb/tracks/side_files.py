@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nextpyp_nb.formats.acquisition import movie_stem
+from nextpyp_nb.session.reach import confined
+from nextpyp_nb.settings import read_site
 from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.copying import Conflict, Throttle, transfer_file
 from nextpyp_nb.tracks.finding import Found, Listing, is_whole_name, look_at, watched_folder
@@ -24,6 +26,7 @@ class SideFiles:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._data_roots = read_site().data_roots
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -45,6 +48,11 @@ class SideFiles:
             if self._stands_still(found):
                 self._bring(found, destination, throttle)
         return active > 0
+
+    def _places(self) -> list[Path]:
+        """Where side files lie; a link of the microscope's folder must not bring along any file of ours."""
+        location = self._live.settings.raw_data.location
+        return [watched_folder(place).resolve() for place in places(location) if not is_remote(place)]
 
     def _wanted(self, listing: Listing) -> Iterator[tuple[str, Path]]:
         chosen, raw = self._live.settings.transfer, self._live.folder / "raw"
@@ -91,7 +99,8 @@ class SideFiles:
         try:
             there = look_at(str(destination))
             if there is None or there.signature != found.signature:
-                done = transfer_file(found, destination, operation, throttle)
+                roots = confined(name, self._data_roots) or [found.source.parent.resolve(), *self._places()]
+                done = transfer_file(found, destination, operation, throttle, roots)
                 if operation == "copy":
                     os.utime(done.path, ns=(found.mtime_ns, found.mtime_ns))
             self._taken.add(name)
@@ -103,7 +112,7 @@ class SideFiles:
             if text not in self._said:
                 self._said.add(text)
                 self._live.store.log("side_file", text, track="transfer", level="warning")
-            if isinstance(error, Conflict):
+            if isinstance(error, Conflict | PermissionError):
                 self._taken.add(name)
 
 

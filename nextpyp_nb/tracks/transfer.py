@@ -11,6 +11,8 @@ from watchdog.observers import Observer
 
 from nextpyp_nb.session.journal import note
 from nextpyp_nb.session.places import PART
+from nextpyp_nb.session.reach import confined
+from nextpyp_nb.settings import read_site
 from nextpyp_nb.settings.raw_data import is_remote, places
 from nextpyp_nb.tracks.compressing import transfer_movie
 from nextpyp_nb.tracks.copying import Conflict, Throttle
@@ -40,6 +42,7 @@ class TransferTrack(Track):
         self._manifest = Manifest(live.folder, live.store)
         self._side_files = SideFiles(live)
         self._throttle = Throttle(0.0)
+        self._data_roots = read_site().data_roots
         self._queue: list[Ready] = []
         self._moving: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,8 +144,9 @@ class TransferTrack(Track):
         try:
             store.movie_transferring(movie.id, chosen.operation)
             done = await asyncio.to_thread(
-                transfer_movie, movie.found, self.live.folder / "raw", movie.name, chosen, self._throttle
-            )
+                transfer_movie, movie.found, self.live.folder / "raw", movie.name, chosen, self._throttle,
+                confined(str(movie.found.source), self._data_roots),
+            )  # fmt: skip
             self._manifest.add(done)
             taken = {
                 "path": str(done.path), "size": done.size, "hash": done.digest,

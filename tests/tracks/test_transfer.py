@@ -1,5 +1,6 @@
 """The transfer track over whole pretend sessions: side files, manifest, limits, states with reasons."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -13,8 +14,8 @@ from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, w
 from nextpyp_nb.formats.frames import read_frames
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.session.store import Store
-from nextpyp_nb.tracks.copying import Throttle, digest_of
-from nextpyp_nb.tracks.finding import Offline, list_names
+from nextpyp_nb.tracks.copying import Throttle, digest_of, transfer_file
+from nextpyp_nb.tracks.finding import Offline, list_names, look_at
 from nextpyp_nb.tracks.manifest import Manifest, read_manifest
 
 
@@ -78,6 +79,70 @@ def test_all_other_files_come_along_on_request_and_none_is_overwritten(tmp_path)
     run(session)
     assert (other / "session.dm").read_text() == "dm"
     assert any("session.dm" in event.text for event in session.events() if event.code == "side_file")
+
+
+def test_a_link_beside_the_movies_brings_no_other_file_along(tmp_path):
+    camera, secret = tmp_path / "camera", tmp_path / "private" / "id_rsa"
+    write_movies(camera, 1)
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    for name in ("notes.txt", "mov_00000.jpg"):
+        (camera / "grid0" / name).symlink_to(secret)
+    (camera / "grid0" / "here.txt").write_text("here")
+    (camera / "grid0" / "also.txt").symlink_to("here.txt")
+    session = pretend_session(
+        tmp_path / "sessions", camera, transfer__all_files=True, transfer__side_files=".jpg"
+    )
+    run(session)
+    brought = {p.name: p.read_text() for p in (session.folder / "raw").rglob("*") if p.suffix == ".txt"}
+    assert brought == {"here.txt": "here", "also.txt": "here"}
+    assert not list((session.folder / "raw").rglob("*.jpg"))
+    told = [event.text for event in session.events() if event.code == "side_file"]
+    assert len(told) == 2
+    assert all("may not be taken from" in text for text in told)
+
+
+@pytest.mark.parametrize("operation", ["copy", "move", "link"])
+def test_a_data_root_holds_what_is_named_below_it(tmp_path, monkeypatch, operation):
+    """A place that was allowed and became a link later; one root may lead to another."""
+    (tmp_path / "site.toml").write_text(f'data_roots = ["{tmp_path}/data", "{tmp_path}/more"]\n')
+    monkeypatch.setenv("NEXTPYP_NB_SITE", str(tmp_path / "site.toml"))
+    for place in ("private", "more", "data/own"):
+        write_movies(tmp_path / place, 1)
+    (tmp_path / "data" / "out").symlink_to(tmp_path / "private")
+    (tmp_path / "data" / "in").symlink_to(tmp_path / "more")
+    session = pretend_session(tmp_path / "sessions", tmp_path / "data", transfer__operation=operation)
+    run(session)
+    rows = {row.source.split("/data/")[1].split("/")[0]: row for row in session.movies.itertuples()}
+    assert {place: row.state for place, row in rows.items()} == {
+        "own": "done", "in": "done", "out": "failed",
+    }  # fmt: skip
+    assert "may not be taken from" in rows["out"].reason
+    assert (tmp_path / "private" / "grid0" / "mov_00000.tiff").exists()
+
+
+def test_a_link_that_is_put_there_after_the_look_is_seen(tmp_path):
+    """Between the first look and the reading the name may become another file's."""
+    ((source, _),) = write_movies(tmp_path / "data", 1).items()
+    found, elsewhere = look_at(str(source)), tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"private")
+
+    class Meanwhile(type(tmp_path)):
+        """Opened a second time, it is a link."""
+
+        opened = 0
+
+        def open(self, *arguments, **options):
+            Meanwhile.opened += 1
+            if Meanwhile.opened == 2:
+                source.unlink()
+                source.symlink_to(elsewhere)
+            return super().open(*arguments, **options)
+
+    found = dataclasses.replace(found, source=Meanwhile(source))
+    with pytest.raises(PermissionError, match="may not be taken from"):
+        transfer_file(found, tmp_path / "raw" / "m.tiff", "copy", roots=[tmp_path / "data"])
+    assert list((tmp_path / "raw").iterdir()) == []
 
 
 def test_compressed_on_the_way_the_whole_session_goes_on(tmp_path):
