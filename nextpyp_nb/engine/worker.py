@@ -1,5 +1,6 @@
 """The process in a slot: reads tasks from a pipe, calls them, writes what came of it."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -25,6 +26,9 @@ def main(tasks: int, outcomes: int, parent: int, nice: int, lease: Path | None =
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(nice)
+    with contextlib.suppress(OSError):
+        # Out of memory the kernel ends us, who are replaced, and neither the runner nor others.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     if lease is not None:
         keep(lease)
         # Files for the owner and the group, as a runner makes them; here nobody else sets that.

@@ -11,6 +11,8 @@ from xml.parsers import expat
 from nextpyp_nb.formats.files import BadFile
 
 MAX_BYTES = 5 << 20
+# An EPU XML has some hundred values, and tags of some thirty letters.
+_MAX_VALUES, _MAX_TAG = 20_000, 200
 NAN = float("nan")
 _EPU_NAME = re.compile(r"FoilHole_(?P<hole>\d+)_Data_(?P<shot>\w+?)_(?P<acquisition>\d+)_\d{8}_\d{4,6}", re.I)
 _SERIALEM_NAME = re.compile(r"_(?P<hole>X[+-]\d+Y[+-]\d+)-(?P<shot>\d+)(?=[_.]|$)")
@@ -122,6 +124,8 @@ class _Leaves:
         self._text = ""
         self._key = ""
         parser = expat.ParserCreate()
+        # Else text comes line by line, and joining it costs the square of its length.
+        parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
@@ -132,8 +136,8 @@ class _Leaves:
         raise BadFile("an XML with a document type or entities")
 
     def _start(self, tag: str, _: object) -> None:
-        if len(self._where) > 100:
-            raise BadFile("an XML nested too deep")
+        if len(self._where) > 100 or len(tag) > _MAX_TAG:
+            raise BadFile("an XML nested too deep, or with tags too long")
         self._where.append(tag.rsplit(":", 1)[-1])
         self._text = ""
 
@@ -145,8 +149,11 @@ class _Leaves:
         if text and self._where[-1] == "Key":
             self._key = text
         elif text:
+            if len(self.texts) >= _MAX_VALUES:
+                raise BadFile(f"an XML with more than {_MAX_VALUES} values")
             keyed = self._where[-1] == "Value" and self._where[-2:-1] == ["KeyValueOfstringanyType"]
-            self.texts.setdefault(f"Key:{self._key}" if keyed else "/".join(self._where), text)
+            # Three parts of a path are asked for at most.
+            self.texts.setdefault(f"Key:{self._key}" if keyed else "/".join(self._where[-4:]), text)
         self._where.pop()
 
     def text(self, ending: str) -> str:

@@ -68,14 +68,17 @@ class _Tags:
     def _number(self, count: int) -> int:
         return int.from_bytes(self._read(count), "big")
 
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise BadFile(f"more than {_MAX_TAGS} tags and numbers that describe them")
+
     def _group(self, where: tuple[str, ...]) -> None:
         if len(where) > _MAX_DEPTH:
             raise BadFile("tags nested too deep")
         self._read(2)
         for n in range(self._number(8)):
-            self._left -= 1
-            if self._left < 0:
-                raise BadFile(f"more than {_MAX_TAGS} tags")
+            self._spend(1)
             kind = self._number(1)
             name = self._read(self._number(2)).decode("latin-1") or str(n)
             end = self._number(8) + self._file.tell()
@@ -95,6 +98,7 @@ class _Tags:
         length = self._number(8)
         if not 0 < length <= 1024:
             raise BadFile(f"a tag described by {length} numbers")
+        self._spend(length)
         form = [self._number(8) for _ in range(length)]
         if "ImageData" not in where[:-1]:
             return

@@ -20,6 +20,13 @@ WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, OFFSETS, SAMPLES = 256, 257, 258,
 ROWS_PER_STRIP, COUNTS, X_RESOLUTION, RESOLUTION_UNIT, PREDICTOR = 278, 279, 282, 296, 317
 FILL_ORDER, SAMPLE_FORMAT = 266, 339
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+_TABLES = (OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS)
+# Of tags without a meaning to us nothing is kept: directories may overlap, and a small file claim millions.
+_KNOWN = frozenset(
+    (WIDTH, HEIGHT, BITS, COMPRESSION, DESCRIPTION, OFFSETS, SAMPLES, ROWS_PER_STRIP, COUNTS, X_RESOLUTION,
+     RESOLUTION_UNIT, PREDICTOR, FILL_ORDER, SAMPLE_FORMAT, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS,
+     TILE_COUNTS, *range(65001, 65010))
+)  # fmt: skip
 
 # Bytes of one value of each TIFF type; others have one.
 _SIZE = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -149,7 +156,7 @@ class Tiff:
     def _walk(self) -> list[Page]:
         pages: list[Page] = []
         seen: set[int] = set()
-        at = self._first
+        at, listed = self._first, 0
         while at:
             if at in seen:
                 raise BadFile(f"the TIFF's chain of pages runs in a circle after {len(pages)} pages")
@@ -161,6 +168,9 @@ class Tiff:
             except BadFile as error:
                 raise BadFile(f"{error} ({len(pages)} frames are readable)") from None
             pages.append(page)
+            listed += sum(page.tags[tag].count for tag in _TABLES if tag in page.tags)
+            if listed > self.size:
+                raise BadFile(f"{len(pages)} pages list {listed} strips in {self.size} bytes")
         if not pages:
             raise BadFile("a TIFF without pages: the writer has not finished it")
         return pages
@@ -175,6 +185,8 @@ class Tiff:
         tags = {}
         for n in range(count):
             piece = raw[n * entry : (n + 1) * entry]
+            if self._number(piece[:2]) not in _KNOWN:
+                continue
             kind, values = self._number(piece[2:4]), self._number(piece[4 : 4 + field])
             last = piece[4 + field :]
             if _SIZE.get(kind, 1) * values <= field:

@@ -186,6 +186,8 @@ def test_workers_have_their_limits_and_die_with_their_parent(tmp_path):
         assert environment == "3,"
         assert int(nice) - os.nice(0) == 5
         assert psutil.pid_exists(int(worker))
+        # Out of memory, the kernel takes a worker and not the runner.
+        assert Path(f"/proc/{worker}/oom_score_adj").read_text() == "1000\n"
     finally:
         os.kill(parent, signal.SIGKILL)
         os.waitpid(parent, 0)
