@@ -16,6 +16,7 @@ _MAX_VALUES, _MAX_TAG = 20_000, 200
 NAN = float("nan")
 _EPU_NAME = re.compile(r"FoilHole_(?P<hole>\d+)_Data_(?P<shot>\w+?)_(?P<acquisition>\d+)_\d{8}_\d{4,6}", re.I)
 _SERIALEM_NAME = re.compile(r"_(?P<hole>X[+-]\d+Y[+-]\d+)-(?P<shot>\d+)(?=[_.]|$)")
+_LEGINON_NAME = re.compile(r"_(?P<hole>\d+sq(?:_v\d+)?_\d+hl)(?=_)")
 _PART = r"(?P<{}>[A-Za-z0-9+-]+?)"
 _MOVIE_ENDING = re.compile(r"_(fractions|eer)$", re.IGNORECASE)
 
@@ -63,14 +64,16 @@ def epu_name_parts(name: str) -> EpuName | None:
 def hole_and_shot(name: str, pattern: str = "") -> dict[str, str]:
     """The foil hole and the shot position in it, as far as a movie's name tells them.
 
-    ``pattern`` is such as ``*_{hole}-{shot}.tif``; without one, EPU's and SerialEM's names are known.
+    ``pattern`` is such as ``*_{hole}-{shot}.tif``; without one, names of EPU, SerialEM and Leginon (which
+    tell no shot) are known.
     """
     if pattern:
         pieces = re.split(r"(\*|\{hole\}|\{shot\})", pattern)
         known = {"*": ".*", "{hole}": _PART.format("hole"), "{shot}": _PART.format("shot")}
         found = re.match("".join(known.get(piece, re.escape(piece)) for piece in pieces) + "$", name)
     else:
-        found = _EPU_NAME.search(name) or _SERIALEM_NAME.search(name)
+        known_names = (_EPU_NAME, _SERIALEM_NAME, _LEGINON_NAME)
+        found = next(filter(None, (names.search(name) for names in known_names)), None)
     parts = {} if found is None else found.groupdict()
     return {part: parts[part] for part in ("hole", "shot") if parts.get(part)}
 

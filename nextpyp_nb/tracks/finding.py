@@ -14,7 +14,8 @@ from nextpyp_nb.settings.raw_data import is_remote, places
 MOVIE_SUFFIXES = (".tif", ".tiff", ".mrc", ".mrcs", ".eer", ".mrc.gz", ".mrc.bz2")
 _NOTES = (".xml", ".mdoc")
 _MAGIC = re.compile(r"[*?\[]")
-_FRACTIONS = re.compile(r"_(fractions|eer)\.[a-z]+$", re.IGNORECASE)
+# How EPU and Leginon name movies beside the averages that they leave in the same folders.
+_FRACTIONS = re.compile(r"(_fractions|_eer|\.frames)\.[a-z]+$", re.IGNORECASE)
 # Hidden, temporary, or the name under which rsync and downloads write.
 _UNFINISHED = re.compile(r"^\.|\.tmp$|\.part$|downloading")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from nextpyp_nb.formats.acquisition import hole_and_shot
 from nextpyp_nb.tracks.finding import Offline, scan, unique_name, watched_folder
 from nextpyp_nb.tracks.settling import Settling
 
@@ -32,6 +33,14 @@ def test_a_folder_of_an_epu_session_gives_fractions_only(tmp_path):
     for name in ("X_Data_1_2.mrc", "X_Data_1_2_Fractions.mrc", "gain.mrc"):
         (tmp_path / name).write_bytes(b"x")
     assert names(scan(str(tmp_path))) == ["X_Data_1_2_Fractions.mrc"]
+
+
+def test_a_folder_of_a_leginon_session_gives_frames_only(tmp_path):
+    stem = "24mar05a_00001gr_00002sq_v01_00003hl_00004en"
+    for name in (f"{stem}.mrc", f"{stem}.frames.mrc", f"{stem}-a.mrc"):
+        (tmp_path / name).write_bytes(b"x")
+    assert names(scan(str(tmp_path))) == [f"{stem}.frames.mrc"]
+    assert hole_and_shot(f"{stem}.frames.mrc") == {"hole": "00002sq_v01_00003hl"}
 
 
 def test_a_path_that_contains_gain_is_not_skipped_but_the_reference_is(tmp_path):
