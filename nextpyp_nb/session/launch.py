@@ -5,6 +5,8 @@ import sys
 import threading
 from pathlib import Path
 
+LARGEST_LOG = 5 << 20
+
 
 def launch_runner(folder: Path, *, resume: bool = True) -> None:
     """Start the detached runner of a session; when one runs already, the second ends by itself.
@@ -13,7 +15,11 @@ def launch_runner(folder: Path, *, resume: bool = True) -> None:
     """
     (folder / "logs").mkdir(exist_ok=True)
     options = [] if resume else ["--idle"]
-    with (folder / "logs" / "runner.log").open("ab") as log:
+    path = folder / "logs" / "runner.log"
+    if path.exists() and path.stat().st_size > LARGEST_LOG:
+        # Runners that die again and again must not fill the disk with their last words.
+        path.replace(path.with_name("runner.log.1"))
+    with path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nextpyp_nb", "serve-session", *options, str(folder)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
