@@ -52,7 +52,7 @@ MUTANTS = (
     ),
     Mutant(
         name="delete before verifying", file="tracks/copying.py",
-        old="    if digest_of(path) != digest:",
+        old="    if digest_of(path, from_disk=True) != digest:",
         new="    found.source.unlink()\n    if digest_of(path) != digest:",
         tests="tests/tracks/test_copying.py",
     ),

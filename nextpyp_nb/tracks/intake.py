@@ -16,9 +16,8 @@ from nextpyp_nb.tracks.track import LEVELS, Live
 ATTEMPTS = 5
 # Between two looks at the files that were taken already, s.
 FULL_PASS = 60.0
-# The source of a moved movie is kept so long, and so many are verified again and deleted in one look.
+# The source of a moved movie is kept so long.
 HOLD = 60.0
-DELETIONS = 8
 NOT_TAKEN = ("found", "settling", "transferring", "stuck", "conflict", "failed", "offline", "ignored")
 
 
@@ -45,7 +44,7 @@ class Looked:
 class Intake:
     """Knows which movies were taken, and finds what there is to take; its looks cost what is new.
 
-    Runs in a thread of its own, one look at a time.
+    Looks run in a thread of their own, one at a time. ``due`` are moved movies whose sources may go.
     """
 
     def __init__(self, live: Live, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,6 +52,8 @@ class Intake:
         self.clock = clock
         self.busy: set[str] = set()
         self.held: set[str] = set()
+        self.due: list[tuple[Mapping[str, Any], Found]] = []
+        self._releasing = False
         self._kept: dict[str, tuple[int, int]] = {}
         self.generation = 0
         self._refresh()
@@ -122,6 +123,15 @@ class Intake:
         self._settling.forget(source)
         self.busy.discard(str(source))
 
+    def release_due(self) -> None:
+        """Delete the sources that are due, each after its copy was read from the disk: beside the looks."""
+        self._releasing = True
+        try:
+            while self.due:
+                self._release(*self.due.pop(0))
+        finally:
+            self._releasing = False
+
     def _ready(self, movie: Found, row: Mapping[str, Any]) -> Ready:
         return Ready(
             found=movie, id=row["id"], name=row["name"], note=self._settling.short.get(movie.source, "")
@@ -155,7 +165,7 @@ class Intake:
         self._live.store.movie_states(dict.fromkeys(gone, "offline"), dict.fromkeys(gone, reason))
 
     def _full_pass(self, names: set[str]) -> None:
-        """Compare what was taken with what lies at the source now; delete the sources of moved movies."""
+        """Compare what was taken with what lies at the source now; which sources of moved movies may go."""
         begin, due = self.clock(), []
         self.held &= names
         for row in self._live.store.taken():
@@ -170,9 +180,9 @@ class Intake:
                 self.held.add(row["source"])
                 if row["transferred"] <= time.time() - self._hold:
                     due.append((row, movie))
-        for row, movie in due[:DELETIONS]:
-            self._release(row, movie)
-        wait = 0.0 if len(due) > DELETIONS else self._hold if self.held else FULL_PASS
+        if not self._releasing:
+            self.due = due
+        wait = self._hold if self.held else FULL_PASS
         self._full_pass_due = self.clock() + max(wait, 10 * (self.clock() - begin))
 
     def _release(self, row: Mapping[str, Any], movie: Found) -> None:

@@ -46,6 +46,7 @@ class TransferTrack(Track):
         self._queue: list[Ready] = []
         self._moving: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._releasing: asyncio.Task[None] | None = None
         self._waiting: dict[Path, str] = {}
         self._away = ""
         self._set_off_count = 0
@@ -73,6 +74,7 @@ class TransferTrack(Track):
         self._out_of_reach = 0
         self._watch(self.live.settings.raw_data.location)
         self._line_up(looked)
+        self._release()
         brought = await asyncio.to_thread(self._side_files.bring, looked.listing, self._throttle)
         active = looked.ready or looked.waiting or self._tasks or self._intake.held or brought
         self._quiet = 0 if active else self._quiet + 1
@@ -115,7 +117,9 @@ class TransferTrack(Track):
         """Stop watching and wait for the transfers in flight: a copy under way is not thrown away."""
         self._unwatch()
         self._queue.clear()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._intake.due.clear()
+        releasing = [] if self._releasing is None else [self._releasing]
+        await asyncio.gather(*self._tasks, *releasing, return_exceptions=True)
 
     def _line_up(self, looked: Looked) -> None:
         if looked.generation != self._intake.generation:
@@ -125,6 +129,14 @@ class TransferTrack(Track):
         self._queue = sorted([*self._queue, *looked.ready], key=lambda movie: movie.found.mtime_ns)
         self._waiting, self._away = looked.waiting, "; ".join(looked.listing.away.values())
         self._fill_lanes()
+
+    def _release(self) -> None:
+        """Moved movies are read again beside the looks: that takes as long as the disk wants."""
+        if self._releasing is not None and self._releasing.done():
+            self._releasing.result()
+            self._releasing = None
+        if self._intake.due and self._releasing is None:
+            self._releasing = asyncio.create_task(asyncio.to_thread(self._intake.release_due))
 
     def _fill_lanes(self) -> None:
         while self.wanted and not self.full and self._queue and len(self._tasks) < IN_FLIGHT:

@@ -96,6 +96,20 @@ def test_move_keeps_the_source_when_the_copy_was_damaged(movie, tmp_path):
     assert movie.source.exists()
 
 
+def test_the_copy_is_read_from_the_disk_before_the_source_goes(movie, tmp_path, monkeypatch):
+    done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "move")
+    forgotten = []
+
+    def forget(handle, start, length, advice):
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        forgotten.append((name, start, length, advice, movie.source.exists()))
+
+    monkeypatch.setattr(os, "posix_fadvise", forget)
+    release(movie, done.path, done.digest)
+    assert forgotten == [(str(done.path), 0, 0, os.POSIX_FADV_DONTNEED, True)]
+    assert not movie.source.exists()
+
+
 def test_no_half_copy_under_the_final_name_when_the_disk_fills(movie, tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")

@@ -132,8 +132,9 @@ def _move(root: Path, good: dict[str, bool]) -> bool:
             done.path.unlink()
         logs = Logbook(session.folder)
         intake = Intake(Live(session.folder, store, logs, settings, revision))
-        intake.look()
-        intake.look()
+        for _ in range(2):
+            intake.look()
+            intake.release_due()
         logs.close()
     session.close()
     return not source.exists()
