@@ -22,7 +22,7 @@ SUMS = "sums"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackStatus:
-    """One track: what it does and how fast; ``rate_per_hour`` is of the last ten minutes, or since it runs."""
+    """One track: what it does and how fast; ``rate_per_hour`` is of ten minutes, or since it runs."""
 
     name: str
     state: str

@@ -20,6 +20,7 @@ from nextpyp_nb.tracks.copying import (
     Conflict,
     Throttle,
     Transferred,
+    check_source,
     digest_of,
     part_of,
     publish,
@@ -43,6 +44,7 @@ def transfer_movie(
     """
     if is_remote(str(found.source)):
         return _fetch(found, raw, name, chosen, throttle)
+    check_source(found, roots)
     if chosen.operation != "link" and chosen.compress != "none" and compressible(found.source):
         raw.mkdir(parents=True, exist_ok=True)
         return _compress(found, raw / f"{name}.tiff", chosen.compress, throttle)

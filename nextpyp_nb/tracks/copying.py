@@ -73,12 +73,11 @@ def transfer_file(
 
     With ``roots``, folders without links, a source that does not really lie below one is refused.
     """
-    if roots is not None:
-        with found.source.open("rb") as source:
-            check_place(source.fileno(), found.source, roots)
+    check_source(found, roots)
     destination.parent.mkdir(parents=True, exist_ok=True)
     if operation == "link":
-        _link(found, destination)
+        if not _in_place(found, destination):
+            _link(found, destination)
         return Transferred(path=destination, size=found.size, digest="")
     if destination.exists() and not destination.is_symlink():
         digest = digest_of(destination)
@@ -95,12 +94,21 @@ def transfer_file(
 
 def release(found: Found, path: Path, digest: str) -> None:
     """Delete the source of a moved movie: only if it is unchanged and the copy reads back the same."""
+    if _in_place(found, path):
+        raise OSError(f"{found.source.name} lies in the session itself: it is the only copy and stays")
     unchanged(found, "was moved; the source is kept")
     if digest_of(path, from_disk=True) != digest:
         raise OSError(f"the copy of {found.source.name} does not read back as written; the source is kept")
     # Reading takes a while: the last look at the source is just before.
     unchanged(found, "was moved; the source is kept")
     found.source.unlink()
+
+
+def check_source(found: Found, roots: Collection[Path] | None) -> None:
+    """PermissionError unless the source really lies below one of ``roots`` now, if any are given."""
+    if roots is not None:
+        with found.source.open("rb") as source:
+            check_place(source.fileno(), found.source, roots)
 
 
 def check_place(handle: int, source: Path, roots: Collection[Path]) -> None:
@@ -161,6 +169,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _in_place(found: Found, destination: Path) -> bool:
+    """Whether the movie lies at its place already, by whatever name it was found."""
+    return destination.exists() and not destination.is_symlink() and found.source.samefile(destination)
 
 
 def _link(found: Found, destination: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,23 @@ def test_what_appears_while_a_copy_is_made_stays(movie, tmp_path):
     assert [p.name for p in place.parent.iterdir()] == ["m.tiff"]
 
 
+@pytest.mark.parametrize("operation", ["link", "copy", "move"])
+def test_a_movie_in_the_session_itself_is_taken_in_place_and_never_deleted(tmp_path, operation):
+    """Also when it was found by another name for the folder."""
+    (tmp_path / "session" / "raw").mkdir(parents=True)
+    (tmp_path / "other").symlink_to(tmp_path / "session")
+    place = tmp_path / "session" / "raw" / "m.tiff"
+    place.write_bytes(b"the only copy")
+    for name in (place, tmp_path / "other" / "raw" / "m.tiff"):
+        found = found_at(name)
+        done = transfer_file(found, place, operation)
+        assert (done.path, done.size) == (place, 13)
+        with pytest.raises(OSError, match="only copy and stays"):
+            release(found, place, digest_of(place))
+    assert place.read_bytes() == b"the only copy"
+    assert not place.is_symlink()
+
+
 def test_a_link_points_at_the_source(movie, tmp_path):
     done = transfer_file(movie, tmp_path / "raw" / "m.tiff", "link")
     assert done.path.readlink() == movie.source
@@ -101,7 +119,7 @@ def test_the_copy_is_read_from_the_disk_before_the_source_goes(movie, tmp_path, 
     forgotten = []
 
     def forget(handle, start, length, advice):
-        name = os.readlink(f"/proc/self/fd/{handle}")
+        name = str(Path(f"/proc/self/fd/{handle}").readlink())
         forgotten.append((name, start, length, advice, movie.source.exists()))
 
     monkeypatch.setattr(os, "posix_fadvise", forget)

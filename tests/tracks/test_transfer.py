@@ -102,8 +102,10 @@ def test_a_link_beside_the_movies_brings_no_other_file_along(tmp_path):
     assert all("may not be taken from" in text for text in told)
 
 
-@pytest.mark.parametrize("operation", ["copy", "move", "link"])
-def test_a_data_root_holds_what_is_named_below_it(tmp_path, monkeypatch, operation):
+@pytest.mark.parametrize(
+    ("operation", "compress"), [("copy", "none"), ("copy", "lzw"), ("move", "none"), ("link", "none")]
+)
+def test_a_data_root_holds_what_is_named_below_it(tmp_path, monkeypatch, operation, compress):
     """A place that was allowed and became a link later; one root may lead to another."""
     (tmp_path / "site.toml").write_text(f'data_roots = ["{tmp_path}/data", "{tmp_path}/more"]\n')
     monkeypatch.setenv("NEXTPYP_NB_SITE", str(tmp_path / "site.toml"))
@@ -111,7 +113,9 @@ def test_a_data_root_holds_what_is_named_below_it(tmp_path, monkeypatch, operati
         write_movies(tmp_path / place, 1)
     (tmp_path / "data" / "out").symlink_to(tmp_path / "private")
     (tmp_path / "data" / "in").symlink_to(tmp_path / "more")
-    session = pretend_session(tmp_path / "sessions", tmp_path / "data", transfer__operation=operation)
+    session = pretend_session(
+        tmp_path / "sessions", tmp_path / "data", transfer__operation=operation, transfer__compress=compress
+    )
     run(session)
     rows = {row.source.split("/data/")[1].split("/")[0]: row for row in session.movies.itertuples()}
     assert {place: row.state for place, row in rows.items()} == {
@@ -293,6 +297,18 @@ def test_a_moved_movies_source_goes_last_and_only_when_the_copy_still_reads(tmp_
     assert not any(path.exists() for path in written)
     kept = sorted(path.read_bytes() for path in (session.folder / "raw").glob("*.tiff"))
     assert kept == sorted(written.values())
+
+
+@pytest.mark.parametrize("operation", ["link", "copy", "move"])
+def test_a_session_over_its_own_folder_keeps_what_lies_there(tmp_path, operation):
+    session = pretend_session(tmp_path / "sessions", tmp_path / "camera", transfer__operation=operation)
+    place = session.folder / "raw" / "m.tiff"
+    place.write_bytes(small_movie(1))
+    session.save_settings(session.settings.updated({"raw_data.location": f"{session.folder}/raw/*.tiff"}))
+    assert run(session) == 0
+    assert states(session) == {"m": "done"}
+    assert len(session.micrographs) == 1
+    assert place.read_bytes() == small_movie(1)
 
 
 def test_a_manifest_line_needs_no_row(tmp_path):
