@@ -17,14 +17,20 @@ c.JupyterHub.services = [
             "jupyter-standaloneproxy", "--absolute-url", "--timeout=120", "--", sys.executable, "-m",
             "nextpyp_nb", "serve", "--behind-proxy", "--port", "{port}", "--base-url", "/services/sessions/",
         ],
-    }
+    },
+    # Writes down who is in which group, where the site file's hub_groups says.
+    {
+        "name": "groups",
+        "command": [sys.executable, "-m", "nextpyp_nb", "hub-groups", "/etc/nextpyp-nb/hub-groups.json"],
+    },
 ]  # fmt: skip
 c.JupyterHub.load_roles = [
     {
         "name": "opens-the-staff-page",
         "groups": ["staff"],
         "scopes": ["access:services!service=sessions"],
-    }
+    },
+    {"name": "tells-groups", "services": ["groups"], "scopes": ["list:groups", "read:groups"]},
 ]
 
 c.Spawner.default_url = "/lab"

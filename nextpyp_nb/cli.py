@@ -18,6 +18,7 @@ from nextpyp_nb import __version__
 from nextpyp_nb.bench.commands import add_benchmarks
 from nextpyp_nb.class2d_command import add_class2d
 from nextpyp_nb.gain_commands import add_gain_check, add_gain_set
+from nextpyp_nb.hub_commands import add_hub_groups
 from nextpyp_nb.metadata_commands import add_metadata
 from nextpyp_nb.session import (
     Receipt,
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(add("report", parents=[named], help="write an HTML report"))
     add_serve(add("serve", parents=[rooted], help="the page, for people without a notebook"))
     add_batch(add("batch", parents=[rooted], help="run many sessions from a table"))
+    add_hub_groups(add("hub-groups", help="as a service of JupyterHub: write down its groups"))
     settings = add("set", parents=[named], help="change settings; restart applies them")
     settings.add_argument("values", nargs="+", metavar="NAME=value")
     settings.set_defaults(command=_set)

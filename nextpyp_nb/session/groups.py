@@ -1,12 +1,14 @@
 """Who may read a session, and who may command it."""
 
 import grp
+import json
 import os
 import pwd
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 from nextpyp_nb.settings import Site
 
@@ -37,11 +39,11 @@ def role(user: str, owner: str, group: str | None, site: Site) -> str:
     if group is None:
         return "none"
     if group in site.groups:
-        members = site.groups[group]
-        if user in members.get("operators", ()):
-            return "operator"
-        return "reader" if user in members.get("readers", ()) else "none"
-    return "operator" if user in _posix_members(group, int(time.monotonic() // 30)) else "none"
+        for kind in ("operator", "reader"):
+            if any(_is_one(user, named, site) for named in site.groups[group].get(f"{kind}s", ())):
+                return kind
+        return "none"
+    return "operator" if user in _members(group, site) else "none"
 
 
 def may(role: str, command: str) -> bool:
@@ -70,8 +72,13 @@ def group_readable() -> Iterator[None]:
 
 
 def known_group(group: str, site: Site) -> bool:
-    """Whether the site file or this machine knows ``group``."""
-    return group in site.groups or group_id(group) is not None
+    """Whether the site file, the hub or this machine knows ``group``."""
+    return group in site.groups or group in hub_groups(site) or group_id(group) is not None
+
+
+def hub_groups(site: Site) -> dict[str, list[str]]:
+    """Members by group as JupyterHub wrote them down for this site (`nextpyp-nb hub-groups`), if it does."""
+    return {} if site.hub_groups is None else _written_groups(site.hub_groups, _half_minute())
 
 
 def group_id(group: str) -> int | None:
@@ -82,9 +89,33 @@ def group_id(group: str) -> int | None:
         return None
 
 
+def _is_one(user: str, named: str, site: Site) -> bool:
+    """Whether ``named`` is the user, or (as @GROUP) a group that has the user."""
+    return user in _members(named[1:], site) if named.startswith("@") else user == named
+
+
+def _members(group: str, site: Site) -> set[str]:
+    hub = hub_groups(site)
+    return set(hub[group]) if group in hub else _posix_members(group, _half_minute())
+
+
+def _half_minute() -> int:
+    # Pages ask at every change, and a directory of accounts may be slow: it is asked each half minute.
+    return int(time.monotonic() // 30)
+
+
+@lru_cache(maxsize=4)
+def _written_groups(path: Path, _half_minute: int) -> dict[str, list[str]]:
+    """What stands in the hub's file; who cannot be known there is in no group."""
+    try:
+        groups = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): list(map(str, members)) for name, members in groups.items()}
+
+
 @lru_cache(maxsize=64)
 def _posix_members(group: str, _half_minute: int) -> set[str]:
-    # Pages ask at every change, and a directory of accounts may be slow: it is asked each half minute.
     try:
         entry = grp.getgrnam(group)
     except KeyError:

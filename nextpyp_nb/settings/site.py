@@ -15,7 +15,8 @@ class Site(BaseModel):
     """What the administrator says about this machine.
 
     ``groups`` maps a session group to roles: ``{"beamline-a": {"operators": ["ada"], "readers": ["bob"]}}``;
-    a group that is not listed here is a POSIX group, whose members operate. Alerts of sessions go to
+    ``@NAME`` there is a group of JupyterHub, as the file ``hub_groups`` lists them, or of this machine. The
+    members of a group that is not listed operate. Alerts of sessions go to
     ``alert_webhook`` as JSON and to the mailboxes ``alert_mail`` by ``sendmail``. Workers on a cluster reach
     runners by the network interface ``cluster_interface``; jobs run the shell lines ``cluster_prologue``,
     then ``cluster_python`` (default: the runner's own).
@@ -28,6 +29,7 @@ class Site(BaseModel):
     admins: tuple[str, ...] = ()
     service_accounts: tuple[str, ...] = ()
     groups: dict[str, dict[str, tuple[str, ...]]] = {}
+    hub_groups: Path | None = None
     default_group: str | None = None
     alert_webhook: HttpUrl | None = None
     alert_mail: tuple[Mailbox, ...] = ()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb.session import create_session
+from nextpyp_nb.session.groups import hub_groups
 from nextpyp_nb.settings import Settings, read_site
 from nextpyp_nb.views.form import Form
 from nextpyp_nb.views.late import Box, Combobox, Text
@@ -37,7 +38,7 @@ class NewSession(Box):
         site = read_site()
         self.name = Text(placeholder="such as apof-krios2", tooltip="Name")
         self.group = Combobox(
-            options=sorted(site.groups),
+            options=sorted({*site.groups, *hub_groups(site)}),
             placeholder=site.default_group or "none",
             ensure_option=False,
             tooltip="Group",

@@ -1,6 +1,7 @@
-"""The documented JupyterHub: staff open the list of sessions, others do not."""
+"""The documented JupyterHub: staff open the list of sessions, others do not; its groups are known."""
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ import pytest
 
 from nextpyp_nb.serving import answers
 from nextpyp_nb.session import create_session
-from nextpyp_nb.settings import Settings
+from nextpyp_nb.session.groups import role
+from nextpyp_nb.settings import Settings, read_site
 
 CONFIG = Path(__file__).parents[2] / "docs" / "jupyterhub_config.py"
 PROGRAMS = ("jupyterhub", "jupyter-standaloneproxy", "configurable-http-proxy")
@@ -32,7 +34,7 @@ def hub(tmp_path_factory):
     """The documented configuration with a dummy authenticator; its address."""
     top = tmp_path_factory.mktemp("hub")
     site = top / "site.toml"
-    site.write_text(f'root = "{top}/sessions"\n')
+    site.write_text(f'root = "{top}/sessions"\nhub_groups = "{top}/groups.json"\n')
     settings = Settings.from_flat(
         {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
     )
@@ -49,7 +51,9 @@ c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.bind_url = "http://127.0.0.1:{PORTS[0]}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{PORTS[1]}"
 c.JupyterHub.hub_port = {PORTS[2]}
-c.JupyterHub.services[0]["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}!r}
+for service in c.JupyterHub.services:
+    service["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}!r}
+c.JupyterHub.services[1]["command"][-1] = "{top}/groups.json"
 """
     )
     log = top / "hub.log"
@@ -63,7 +67,7 @@ c.JupyterHub.services[0]["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.3)
-    yield f"http://127.0.0.1:{PORTS[0]}"
+    yield f"http://127.0.0.1:{PORTS[0]}", top
     os.killpg(process.pid, signal.SIGINT)
     process.wait(60)
 
@@ -71,7 +75,7 @@ c.JupyterHub.services[0]["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}
 def _log_in(chromium, hub, name):
     page = chromium.new_context().new_page()
     page.set_default_timeout(180_000)
-    page.goto(f"{hub}/services/sessions/")
+    page.goto(f"{hub[0]}/services/sessions/")
     page.fill("input[name=username]", name)
     page.fill("input[name=password]", "x")
     page.click("#login_submit")
@@ -91,3 +95,14 @@ def test_scientists_do_not_get_to_the_staff_page(chromium, hub):
     page.get_by_text("403").first.wait_for()
     assert page.locator(".nb-app").count() == 0
     page.context.close()
+
+
+def test_groups_of_the_hub_are_groups_of_sessions(hub):
+    until = time.monotonic() + 60
+    while not (file := hub[1] / "groups.json").is_file():
+        assert time.monotonic() < until, (hub[1] / "hub.log").read_text()
+        time.sleep(0.2)
+    assert json.loads(file.read_text()) == {"staff": ["operator"], "scientists": ["ada"]}
+    site = read_site(hub[1] / "site.toml")
+    assert role("operator", "eva", "staff", site) == "operator"
+    assert role("ada", "eva", "staff", site) == "none"

@@ -1,6 +1,7 @@
 """Who may read and who may command: by table, and with three real accounts."""
 
 import grp
+import json
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ import pytest
 
 from nextpyp_nb.bench.faults.accounts import as_account
 from nextpyp_nb.session import create_session, delete_session, open_session
-from nextpyp_nb.session.groups import may, role
+from nextpyp_nb.session.groups import _written_groups, known_group, may, role
 from nextpyp_nb.session.inbox import collect
 from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Site, read_site
@@ -34,6 +35,25 @@ def test_roles(user, expected):
 def test_without_a_group_a_session_is_its_owners():
     assert role("ada", "eva", None, SITE) == "none"
     assert role("ada", "eva", "no-such-group", SITE) == "none"
+
+
+def test_groups_of_the_hub_are_what_its_file_says(tmp_path):
+    file = tmp_path / "hub.json"
+    roles = {"beam": {"operators": ("@team",), "readers": ("@scientists", "bob")}}
+    site = Site(groups=roles, hub_groups=file)
+    _written_groups.cache_clear()
+    assert role("ada", "eva", "beam", site) == "none"
+    file.write_text(json.dumps({"team": ["ada"], "scientists": ["ada", "sue"], "root": ["zoe"]}))
+    _written_groups.cache_clear()
+    found = {user: role(user, "eva", "beam", site) for user in ("ada", "sue", "bob", "zoe", "@team")}
+    assert found == {"ada": "operator", "sue": "reader", "bob": "reader", "zoe": "none", "@team": "none"}
+    # Alone its members operate; what the hub calls so is not the group of the machine.
+    assert role("ada", "eva", "team", site) == "operator"
+    assert role("zoe", "eva", "root", site) == "operator"
+    assert role("root", "eva", "root", site) == "none"
+    assert role("root", "eva", "root", Site()) == "operator"
+    assert known_group("team", site)
+    assert not known_group("team", Site())
 
 
 def test_what_roles_may():

@@ -61,6 +61,7 @@ OTHERS = (
     "trash",
     "metadata",
     "gain-check",
+    "hub-groups",
 )
 
 
