@@ -1,3 +1,9 @@
+// anywidget lets a model hear nothing more that is not ready after two seconds: a busy browser takes longer.
+const timeout = AbortSignal.timeout;
+if (!timeout.nbPatient) {
+  AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms === 2000 ? 60000 : ms);
+  AbortSignal.timeout.nbPatient = true;
+}
 // Beats each second while the page is open; the kernel stops drawing when it hears nothing.
 function render({ model, el }) {
   // What others' widgets leave without a name for those who hear the page.
