@@ -6,7 +6,7 @@ from typing import Any
 
 from nextpyp_nb.session.alerts import Alert, session_alerts
 from nextpyp_nb.views.late import Box
-from nextpyp_nb.views.markup import Markup, joined, markup
+from nextpyp_nb.views.markup import Markup, markup
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState, Snapshot
 from nextpyp_nb.views.track_panel import TITLES
@@ -25,7 +25,9 @@ class Attention(Box):
         self.rows: dict[Any, tuple[Any, Box]] = {}
         self.gain = text("", "nb-entry", "nb-gain-alert", "nb-hidden")
         title = row(self.title, self.retry_all, classes=("nb-card-title",))
-        self.alerts = text("", "nb-alerts", "nb-hidden")
+        self.alerts = column(classes=("nb-alerts", "nb-hidden"))
+        self.alert_rows: dict[str, tuple[Any, Any, Box]] = {}
+        self.begins: dict[str, Any] = {}
         super().__init__([title, self.gain, self.alerts, self.entries])
         for name in ("nb-column", "nb-card", "nb-attention"):
             self.add_class(name)
@@ -34,8 +36,7 @@ class Attention(Box):
         """Show the failures; a row that stays is changed in place."""
         failed, folder = snapshot.failed, self.session.folder
         alerts = session_alerts(snapshot.status, snapshot.micrographs, snapshot.alarms, folder)
-        show(self.alerts, bool(alerts))
-        say(self.alerts, joined([_alert(alert) for alert in alerts]))
+        self._draw_alerts(alerts)
         say(
             self.title,
             markup(
@@ -61,6 +62,26 @@ class Attention(Box):
     def retry_every(self) -> None:
         """Try all failed movies again."""
         self.live.do(self.session.retry, doing="Retry all")
+
+    def _draw_alerts(self, alerts: list[Alert]) -> None:
+        show(self.alerts, bool(alerts))
+        self.begins = {alert.kind: alert.movie for alert in alerts}
+        self.alert_rows = {a.kind: self.alert_rows.get(a.kind) or self._alert_row(a.kind) for a in alerts}
+        for alert in alerts:
+            label, opener, _ = self.alert_rows[alert.kind]
+            say(label, _alert(alert))
+            show(opener, alert.movie is not None)
+        lines = tuple(line for *_, line in self.alert_rows.values())
+        if lines != self.alerts.children:
+            self.alerts.children = lines
+
+    def _alert_row(self, kind: str) -> tuple[Any, Any, Box]:
+        label = text("", "nb-grow")
+        opener = button(
+            "Show", lambda: self.live.open_micrograph(self.begins[kind]), "nb-alert-show",
+            tooltip="Open the newest micrograph that it is about",
+        )  # fmt: skip
+        return label, opener, row(label, opener, classes=("nb-entry",))
 
     def _row(self, movie: str) -> tuple[Any, Box]:
         label = text("", "nb-grow")
@@ -102,8 +123,8 @@ def _count(failed: int, alerts: int) -> str:
 
 def _alert(alert: Alert) -> Markup:
     return markup(
-        '<div class="nb-entry"><span class="nb-entry-text"><i class="nb-light nb-is-paused"></i>'
-        '<span>{title}</span><span class="nb-muted nb-small">{text}</span></span></div>',
+        '<span class="nb-entry-text"><i class="nb-light nb-is-paused"></i>'
+        '<span>{title}</span><span class="nb-muted nb-small">{text}</span></span>',
         title=alert.title,
         text=alert.text,
     )
