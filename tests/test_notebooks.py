@@ -37,6 +37,7 @@ def test_one_movie(tmp_path, monkeypatch):
 
 def test_the_tour(tmp_path, monkeypatch):
     shown = _run("tour.ipynb", tmp_path, monkeypatch, movies=2, detector=DETECTOR, first_round=10_000)
+    assert "early_share" in shown
     assert "redo picks of 2 micrographs" in shown
     assert "done" in shown
     (folder,) = tmp_path.glob("nextpyp-tour-*")
