@@ -35,8 +35,8 @@ def synthetic_session(root: Path, micrographs: int, *, name: str = "many", seed:
     return session
 
 
-def add_micrographs(session: Session, count: int, *, first: int = 0, seed: int = 1) -> None:
-    """Add micrographs ``first`` to ``first + count`` as the runner does, all in one transaction."""
+def add_micrographs(session: Session, count: int, *, first: int = 0, seed: int = 1, **figures: Any) -> None:
+    """Add micrographs ``first`` to ``first + count`` as the runner does, all with these ``figures``."""
     with Store(session.folder / "session.db") as store, acquire(store):
         revision, settings = store.latest_settings()
         names = [_name(i) for i in range(first, first + count)]
@@ -54,7 +54,7 @@ def add_micrographs(session: Session, count: int, *, first: int = 0, seed: int =
                                  "defocus": _target(i)},
                 )  # fmt: skip
             for task in store.claim_tasks(count, "made up", revision, settings):
-                store.commit_micrograph(task, _record(first + task.movie_id - ids[0], seed))
+                store.commit_micrograph(task, _record(first + task.movie_id - ids[0], seed) | figures)
     _link_pictures(session.folder / "previews", names, first)
 
 

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 
-from nextpyp_nb.bench.browser import browser_path
+from nextpyp_nb.bench.browser import browser_path, served
 from nextpyp_nb.bench.browser import chromium as launched
+from tests.browser.made import made_session
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +21,32 @@ def chromium():
         pytest.skip("no Chromium: apt-get install chromium")
     with launched() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The list of sessions, with one that has all that pages show: (address, root)."""
+    root = tmp_path_factory.mktemp("whole")
+    (root / "site.toml").write_text("")
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NEXTPYP_NB_SITE", str(root / "site.toml"))
+            patch.setenv("XDG_CONFIG_HOME", str(root / "config"))
+            made_session(root).close()
+            url = stack.enter_context(served(session=None, root=root, kernels=1))
+        yield url, root
+
+
+@pytest.fixture(scope="module")
+def shown(chromium, whole):
+    """The pages of the session "grid", for one module."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    page.goto(whole[0])
+    page.locator(".nb-session-line", has=page.get_by_title("grid", exact=True)).locator(".nb-open").click()
+    page.wait_for_selector(".nb-track-transfer .nb-count-done")
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
