@@ -23,6 +23,7 @@ from nextpyp_nb.formats.ifd import (
     Page,
     Tiff,
 )
+from nextpyp_nb.formats.lzw import decode_lzw
 
 COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 50000: "zstd", 34926: "zstd"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -183,8 +184,10 @@ class _Form:
 def _decompress(raw: bytes, compression: int, wanted: int) -> NDArray[np.uint8]:
     if compression == 1:
         return np.frombuffer(raw, np.uint8)[:wanted]
+    if COMPRESSIONS[compression] == "LZW" and (decoded := decode_lzw(raw, wanted)) is not None:
+        return decoded
     out: Any = np.empty(wanted, np.uint8)
-    if COMPRESSIONS[compression] == "LZW":
+    if COMPRESSIONS[compression] == "LZW":  # of the kind before 1992, or damaged, which it explains
         return np.asarray(imagecodecs.lzw_decode(raw, out=out))
     if COMPRESSIONS[compression] == "deflate":
         return np.asarray(imagecodecs.zlib_decode(raw, out=out))
