@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nextpyp_nb.formats.arrays import read_arrays
-from nextpyp_nb.formats.star import read_motion_star
+from nextpyp_nb.formats.motion_star import read_motion_star
 from nextpyp_nb.serving import answers, free_port, page_server, page_url
 from nextpyp_nb.session import Session, create_session
 from nextpyp_nb.settings import Settings

@@ -15,7 +15,7 @@ from nextpyp_nb.bench.cost import run_measured
 from nextpyp_nb.bench.motion_sets import SETS, MotionSet, expose
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.bench.session import write_movies_star
-from nextpyp_nb.formats.star import read_motion_star
+from nextpyp_nb.formats.motion_star import read_motion_star
 from nextpyp_nb.simulate import Column
 from nextpyp_nb.simulate.score import motion_error
 

@@ -13,7 +13,7 @@ from nextpyp_nb import __version__
 from nextpyp_nb.bench.cost import measured
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.formats.arrays import read_arrays
-from nextpyp_nb.formats.star import read_motion_star
+from nextpyp_nb.formats.motion_star import read_motion_star
 from nextpyp_nb.records import MotionModel
 from nextpyp_nb.session import Session, create_session
 from nextpyp_nb.settings import Settings

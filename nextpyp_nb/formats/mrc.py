@@ -245,8 +245,7 @@ def _range(values: NDArray[Any]) -> tuple[float, float, float]:
 def _storable(values: NDArray[Any], float16: bool) -> NDArray[Any]:
     if values.dtype.kind == "f":
         wanted = np.dtype("<f2" if float16 or values.dtype.itemsize == 2 else "<f4")
-        largest = float(np.abs(values).max(initial=0))
-        if wanted.itemsize == 2 and largest > _FLOAT16_MAX:
+        if wanted.itemsize == 2 and (largest := float(np.abs(values).max(initial=0))) > _FLOAT16_MAX:
             raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
         return values.astype(wanted, copy=False)
     if values.dtype.kind == "b" or (values.dtype == np.uint8 and values.max(initial=0) < 128):

@@ -3,14 +3,16 @@
 import csv
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from nextpyp_nb.formats.files import BadFile
 from nextpyp_nb.formats.star_text import read_star
 from nextpyp_nb.records import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENDINGS = (".star", ".box", ".csv", ".tsv", ".txt")
 # What programs add to a movie's name, and the number that cryoSPARC puts before it.
@@ -55,7 +57,7 @@ def read_picks(source: Path, micrograph: str) -> tuple[FloatArray, FloatArray]:
     return _picks(table, source)
 
 
-def _picks(table: pd.DataFrame, source: Path) -> tuple[FloatArray, FloatArray]:
+def _picks(table: "pd.DataFrame", source: Path) -> tuple[FloatArray, FloatArray]:
     x, y, score = (_column(table, names) for names in (_X, _Y, _SCORE))
     if x is None or y is None:
         raise BadFile(f"{source.name} has no columns x and y; it has {', '.join(map(str, table.columns))}")
@@ -70,13 +72,15 @@ def _picks(table: pd.DataFrame, source: Path) -> tuple[FloatArray, FloatArray]:
     return centres[order], scores[order]
 
 
-def _column(table: pd.DataFrame, names: tuple[str, ...]) -> Any:
+def _column(table: "pd.DataFrame", names: tuple[str, ...]) -> Any:
     known = {str(column).lower().lstrip("_"): column for column in table.columns}
     return next((table[known[name]] for name in names if name in known), None)
 
 
-def _box(path: Path) -> pd.DataFrame:
+def _box(path: Path) -> "pd.DataFrame":
     """EMAN's x y width height of each box, from its lower left corner."""
+    import pandas as pd
+
     try:
         rows = np.loadtxt(path, ndmin=2, usecols=(0, 1, 2, 3)) if path.stat().st_size else np.zeros((0, 4))
     except ValueError:
@@ -84,7 +88,9 @@ def _box(path: Path) -> pd.DataFrame:
     return pd.DataFrame({"x": rows[:, 0] + rows[:, 2] / 2, "y": rows[:, 1] + rows[:, 3] / 2})
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
     if path.suffix.lower() == ".star":
         blocks = read_star(path)
         for block in blocks.values():

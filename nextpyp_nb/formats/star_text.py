@@ -6,16 +6,23 @@ import shlex
 from collections.abc import Iterator, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from nextpyp_nb.formats.files import BadFile, published
 
-Block = pd.DataFrame | dict[str, Any]
+# pandas takes a third of a second to start, and workers only write.
+if TYPE_CHECKING:
+    import pandas as pd
+
+Block: TypeAlias = "pd.DataFrame | Columns | dict[str, Any]"
 _NOT_NUMBERS = ["nan", "-nan", "NaN", "<NA>"]
 _UNHOLDABLE = re.compile(r"[\s'\"\x00-\x1f\x7f]|^[#_;]|^$|^(data_|loop_)")
+
+
+class Columns(dict[str, Any]):
+    """A loop to be written: arrays of equal length by label."""
 
 
 def star_name(name: str | os.PathLike[str]) -> str:
@@ -73,7 +80,9 @@ def _pairs(body: list[tuple[int, str]]) -> dict[str, Any]:
     return pairs
 
 
-def _loop(body: list[tuple[int, str]]) -> pd.DataFrame:
+def _loop(body: list[tuple[int, str]]) -> "pd.DataFrame":
+    import pandas as pd
+
     labels = []
     for _, line in body:
         if not line.startswith("_"):
@@ -90,6 +99,8 @@ def _loop(body: list[tuple[int, str]]) -> pd.DataFrame:
 
 
 def _numeric(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    import pandas as pd
+
     try:
         return pd.to_numeric(column.replace(_NOT_NUMBERS, float("nan")))
     except ValueError:
@@ -117,7 +128,7 @@ def write_star(
     with published(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for name, block in blocks.items():
             file.write(f"\n{version}\n\ndata_{name}\n\n")
-            file.writelines(_loop_lines(block) if isinstance(block, pd.DataFrame) else _pair_lines(block))
+            file.writelines(_pair_lines(block) if type(block) is dict else _loop_lines(block))
             file.write("\n")
 
 
@@ -126,16 +137,16 @@ def _pair_lines(block: Mapping[str, Any]) -> Iterator[str]:
         yield f"_{label:<40} {_word(value)}\n"
 
 
-def _loop_lines(table: pd.DataFrame) -> Iterator[str]:
+def _loop_lines(table: Any) -> Iterator[str]:
     yield "loop_\n"
-    for n, label in enumerate(table.columns, 1):
+    for n, label in enumerate(table, 1):
         yield f"_{label} #{n}\n"
-    columns = [_words_of(table[label]) for label in table.columns]
+    columns = [_words_of(table[label]) for label in table]
     for row in zip(*columns, strict=True):
         yield " ".join(row) + "\n"
 
 
-def _words_of(column: "pd.Series[Any]") -> list[str]:
+def _words_of(column: Any) -> list[str]:
     if column.dtype.kind == "f":
         return [f"{value:.9g}" for value in column.tolist()]
     if column.dtype.kind in "iu":

@@ -9,15 +9,14 @@ import pytest
 import starfile
 
 from nextpyp_nb.formats.check import BadFile
+from nextpyp_nb.formats.motion_star import read_motion_star, write_motion_star
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star import (
     OpticsGroup,
     micrograph_rows,
     optics_block,
     particle_rows,
-    read_motion_star,
     read_star,
-    write_motion_star,
     write_star,
 )
 from nextpyp_nb.records import MotionModel

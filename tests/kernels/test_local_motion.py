@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from nextpyp_nb.formats.star import read_motion_star, write_motion_star
+from nextpyp_nb.formats.motion_star import read_motion_star, write_motion_star
 from nextpyp_nb.kernels import frame_sum, motion
 from nextpyp_nb.kernels.align import moving_part
 from nextpyp_nb.kernels.counts import Counts

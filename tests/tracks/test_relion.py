@@ -12,8 +12,9 @@ import scipy.fft as sf
 from scipy import ndimage
 
 from nextpyp_nb.formats.frames import read_frames
+from nextpyp_nb.formats.motion_star import read_motion_star
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
-from nextpyp_nb.formats.star import read_motion_star, read_star, write_star
+from nextpyp_nb.formats.star import read_star, write_star
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.fourier import fourier_resize

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nextpyp_nb.formats.motion_star import read_motion_star, write_motion_star
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.star import (
     OpticsGroup,
     micrograph_rows,
     optics_block,
     particle_rows,
-    read_motion_star,
     read_star,
-    write_motion_star,
     write_star,
 )  # fmt: skip
 from nextpyp_nb.kernels.motion import correct_motion

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextpyp_nb.formats.star import read_motion_star, read_star
+from nextpyp_nb.formats.motion_star import read_motion_star
+from nextpyp_nb.formats.star import read_star
 from nextpyp_nb.session import open_session
 from nextpyp_nb.simulate.score import score
 from nextpyp_nb.tracks.export import export_plan, export_session
