@@ -60,16 +60,22 @@ def low_spectra(images: Any, band: Band) -> Any:
 def move_back(spectra: Any, band: Band, moves: FloatArray) -> Any:
     """Move images back by ``moves`` (set, frame, 2) px, in place; their sum over the frames (set, ky, kx)."""
     xp = array_module(spectra)
-    there = xp.asarray(np.asarray(moves, np.float32))
+    there = xp.asarray(np.asarray(2 * np.pi * moves, np.float32))
     turn_y, turn_x = (
-        xp.exp(xp.complex64(2j * np.pi) * (there[..., axis, None] * xp.asarray(k)))
-        for axis, k in enumerate((band.ky, band.kx))
+        _unit(xp, there[..., axis, None] * xp.asarray(k)) for axis, k in enumerate((band.ky, band.kx))
     )
     if not on_gpu(spectra):
         return _cpu_correlation.turn_and_sum(spectra, turn_y, turn_x)
     spectra *= turn_y[..., None]
     spectra *= turn_x[..., None, :]
     return spectra.sum(axis=1)
+
+
+def _unit(xp: Any, angle: Any) -> Any:
+    """exp(i angle): sine and cosine together cost a tenth of a complex exponential on the CPU."""
+    turn = xp.empty(angle.shape, xp.complex64)
+    turn.real, turn.imag = xp.cos(angle), xp.sin(angle)
+    return turn
 
 
 def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> Any:
@@ -79,10 +85,9 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
     """
     xp = array_module(spectra)
     weight = xp.asarray(band.weight)
-    to_y, to_x = (
-        xp.asarray(np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64)) for k in (band.ky, band.kx)
-    )
-    to_x = xp.ascontiguousarray(to_x.T)
+    to_y, to_x = (np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64) for k in (band.ky, band.kx))
+    # Only the real part is wanted: of complex numbers taken as pairs.
+    to_y, to_x = xp.asarray(to_y), xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
     if on_gpu(spectra):
         sets, frames = SETS_AT_ONCE, FRAMES_AT_ONCE if spectra.shape[0] == 1 else spectra.shape[1]
     else:
@@ -92,7 +97,7 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
         for begin in range(0, spectra.shape[1], frames):
             some = slice(first, first + sets), slice(begin, begin + frames)
             product = _product(spectra[some], total[some[0]], weight)
-            maps[some] = (to_y @ (product @ to_x)).real
+            maps[some] = (to_y @ product).view(np.float32) @ to_x
     return maps
 
 

@@ -11,27 +11,36 @@ from nextpyp_nb.kernels.fourier import fourier_resize
 
 Picture = NDArray[np.uint8]
 
+PREVIEW_SIDE, THUMBNAIL_SIDE = 1024, 256
 _MICROGRAPH_RANGE = (0.5, 99.5)
 _CLASS_RANGE = (0.2, 99.9)
 _SOFTNESS = 1.0
 _GREY = 128
 
 
-def preview(average: Any, max_side: int = 1024) -> Picture:
+def preview(average: Any, max_side: int = PREVIEW_SIDE) -> Picture:
     """Micrograph (y, x) shrunk to at most ``max_side`` px, softened by one pixel, contrast by percentiles."""
     if max_side < 1:
         raise ValueError(f"got a side of {max_side} px, expected 1 or more")
+    return _softened(_shrunk(average, max_side))
+
+
+def pictures(average: Any) -> tuple[Picture, Picture]:
+    """A preview, and one small enough for a table that is made from it."""
+    large = _shrunk(average, PREVIEW_SIDE)
+    return _softened(large), _softened(_shrunk(large, THUMBNAIL_SIDE))
+
+
+def _shrunk(average: Any, max_side: int) -> Any:
     xp = array_module(average)
     image = xp.nan_to_num(xp.asarray(average, xp.float32))
     shrink = max(max(image.shape) / max_side, 1.0)
     shape = tuple(max(1, round(length / shrink)) for length in image.shape)
-    image = fourier_resize(_bin(image, int(shrink / 2)), shape)
+    return fourier_resize(_bin(image, int(shrink / 2)), shape)
+
+
+def _softened(image: Any) -> Picture:
     return stretch(ndimage_module(image).gaussian_filter(image, _SOFTNESS), _MICROGRAPH_RANGE)
-
-
-def thumbnail(average: Any, max_side: int = 256) -> Picture:
-    """A preview small enough for a table."""
-    return preview(average, max_side)
 
 
 def _bin(image: Any, factor: int) -> Any:

@@ -12,7 +12,7 @@ from nextpyp_nb.records import FloatArray
 
 FITS, OTHER, UNCLEAR = "fits", "another orientation fits better", "cannot tell yet"
 CORRECTED, FOREIGN = "movies look corrected already", "no orientation fits"
-MIDDLE_PX = 1280
+MIDDLE_PX = (640, 1280)
 WINDOW = 15
 GRID = 16
 CERTAIN = 6.0
@@ -81,7 +81,8 @@ def check_gain(
     Both y up; the reference as `orient_gain` takes it, of the same size or on its side. The frames' pattern
     is their sum over its local mean less one, that of the reference its logarithm less the local mean: they
     are opposite where frames must be multiplied, alike where they must be divided. Errors are from blocks.
-    ``movies`` says how many there are where ``sums`` are already those of several.
+    ``movies`` says how many there are where ``sums`` are already those of several. Only the middle of large
+    frames is looked at, and less of it where the reference as it is set surely is the best.
     """
     if not len(sums):
         raise ValueError("no movie to check the gain reference with, expected one or more")
@@ -91,8 +92,25 @@ def check_gain(
         raise ValueError(
             f"the gain reference is {gain.shape}, expected {shape} as the frames, or on its side"
         )
+    set_way = _same_way(rotation, flip_horizontal, flip_vertical)
+    for side in MIDDLE_PX:
+        middle = [_middle(image, side) for image in sums]
+        found = _compared(middle, _middle(gain, side), ways, (set_way, operation), movies or len(sums))
+        if (found.verdict == FITS and found.chosen == found.best) or max(gain.shape) <= side:
+            break
+    return found
+
+
+def _compared(
+    sums: Sequence[Any],
+    gain: Any,
+    ways: Sequence[tuple[int, bool, bool]],
+    as_set: tuple[tuple[int, bool, bool], str],
+    movies: int,
+) -> GainCheck:
+    """The check on images as they are: ``ways`` to lay the reference, ``as_set`` with the operation."""
     xp = array_module(sums[0])
-    sums, pattern = [_middle(image) for image in sums], _reference_pattern(_middle(gain))
+    pattern = _reference_pattern(gain)
     turned = [(way, _turned(pattern, way)) for way in ways]
     total = sum(xp.asarray(image, dtype=xp.float32) for image in sums)
     frames = _frame_pattern(total)
@@ -100,8 +118,7 @@ def check_gain(
     own = {way: (_blocks(frames * image), _blocks(image * image)) for way, image in turned}
     fits = [fit for way in own for fit in _both_fits(way, own[way], energy * power)]
     fits.sort(key=lambda fit: -fit.score)
-    set_way = _same_way(rotation, flip_horizontal, flip_vertical)
-    chosen = next((fit for fit in fits if _way(fit) == set_way and fit.operation == operation), None)
+    chosen = next((fit for fit in fits if (_way(fit), fit.operation) == as_set), None)
     fixed, fixed_error = _shared_variance(sums)
     margin = _margin(fits[0], chosen, own)
     return GainCheck(
@@ -111,14 +128,14 @@ def check_gain(
         margin=margin,
         fixed=fixed,
         counts=float(total.mean()),
-        movies=len(sums) if movies is None else movies,
+        movies=movies,
         fits=tuple(fits),
     )
 
 
-def _middle(image: Any) -> Any:
-    """The middle of a large image, which stays in the middle when the image is turned: it says enough."""
-    cut = [max(0, (side - MIDDLE_PX) // 2) for side in image.shape]
+def _middle(image: Any, most: int) -> Any:
+    """The middle of a large image, which stays in the middle when the image is turned."""
+    cut = [max(0, (side - most) // 2) for side in image.shape]
     return image[cut[0] : image.shape[0] - cut[0], cut[1] : image.shape[1] - cut[1]]
 
 

@@ -44,7 +44,7 @@ def gain_operation(chosen: str, reference: Path, events: bool) -> str:
 def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, events: bool) -> None:
     """Add one movie's raw frames to the check of the session's first movies, until that is certain.
 
-    The check is made after the first movie, and again once there are enough.
+    The check is made after the first movie, and again once there are enough; drawn where people should look.
     """
     reference = Path(settings.gain.reference)
     last = read_gain_check(folder)
@@ -61,9 +61,11 @@ def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, even
     halves, movies = _halves(_read_sums(paths))
     if not movies:
         return
-    check, picture = _checked(halves, movies, settings, operation)
+    check, gain = _checked(halves, movies, settings, operation)
     final = movies >= (MOST if check.verdict == UNCLEAR else ENOUGH)
-    write_jpeg(gain_folder(folder) / "check.jpg", picture)
+    if check.verdict not in (FITS, UNCLEAR):
+        picture = gain_picture(sum(halves), gain, chosen=check.chosen, best=check.best)
+        write_jpeg(gain_folder(folder) / "check.jpg", picture)
     record = describe(check, operation) | {"set": as_set(settings), "final": final}
     with published(gain_folder(folder) / "check.json") as part:
         part.write_text(json.dumps(record, indent=1))
@@ -106,7 +108,8 @@ def check_files(paths: Sequence[Path], settings: Settings) -> tuple[dict[str, An
         raise FileNotFoundError("no movie to check the gain reference with")
     operation = gain_operation(settings.gain.operation, reference, holds_events(paths[0]))
     halves, movies = _halves(_total(path, reference) for path in paths)
-    check, picture = _checked(halves, movies, settings, operation)
+    check, gain = _checked(halves, movies, settings, operation)
+    picture = gain_picture(sum(halves), gain, chosen=check.chosen, best=check.best)
     return describe(check, operation) | {"set": as_set(settings)}, picture
 
 
@@ -125,14 +128,15 @@ def _small(total: NDArray[Any]) -> NDArray[Any]:
 
 def _checked(
     halves: list[Any], movies: int, settings: Settings, operation: str
-) -> tuple[GainCheck, NDArray[np.uint8]]:
+) -> tuple[GainCheck, NDArray[np.float32]]:
+    """The check, and the reference as stored."""
     gain = read_gain(Path(settings.gain.reference), shape=halves[0].shape)
     check = check_gain(
         halves, gain, movies=movies, rotation=settings.gain.rotation,
         flip_horizontal=settings.gain.flip_horizontal, flip_vertical=settings.gain.flip_vertical,
         operation=operation,
     )  # fmt: skip
-    return check, gain_picture(sum(halves), gain, chosen=check.chosen, best=check.best)
+    return check, gain
 
 
 def describe(check: GainCheck, operation: str) -> dict[str, Any]:

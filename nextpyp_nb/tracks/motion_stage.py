@@ -15,12 +15,12 @@ from nextpyp_nb.formats.eer import EventStreams
 from nextpyp_nb.formats.fractions import Fractions, equal_fractions, frames_per_dose, read_fractions
 from nextpyp_nb.formats.frames import Exposure, holds_events, read_exposure
 from nextpyp_nb.formats.gain import gain_shape, read_gain, says_packed
+from nextpyp_nb.formats.motion_star import write_motion_star
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.pictures import write_jpeg
-from nextpyp_nb.formats.star import write_motion_star
 from nextpyp_nb.formats.tiff import unpack_halves
 from nextpyp_nb.kernels.backend import empty_for, to_device, to_numpy
-from nextpyp_nb.kernels.display import preview, thumbnail
+from nextpyp_nb.kernels.display import pictures
 from nextpyp_nb.kernels.events import count_events
 from nextpyp_nb.kernels.gain import orient_gain
 from nextpyp_nb.kernels.motion import CorrectedMovie, correct_motion, group_sums, take_micrograph
@@ -206,8 +206,8 @@ def _write_averages(corrected: CorrectedMovie, places: Places, settings: Setting
             half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
             write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
-    write_jpeg(places("preview"), preview(sign * to_numpy(shown), max_side=1024))
-    write_jpeg(places("thumb"), thumbnail(sign * to_numpy(shown)))
+    for kind, picture in zip(("preview", "thumb"), pictures(sign * to_numpy(shown)), strict=True):
+        write_jpeg(places(kind), picture)
 
 
 def oriented_gain(settings: Settings, shape: tuple[int, int], events: bool) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from nextpyp_nb.kernels.display import montage, preview, stretch, thumbnail
+from nextpyp_nb.kernels.display import montage, pictures, preview, stretch
 
 
 def test_preview_keeps_the_order_of_the_array_and_the_shape_of_the_field():
@@ -25,8 +26,16 @@ def test_preview_binned_first_agrees_with_the_plain_mean_of_blocks():
 
 def test_small_images_are_not_enlarged_and_thumbnails_are_small():
     image = np.random.default_rng(0).normal(0, 1, (300, 200)).astype(np.float32)
-    assert preview(image).shape == (300, 200)
-    assert thumbnail(image).shape == (256, 171)
+    large, small = pictures(image)
+    assert (large.shape, small.shape) == ((300, 200), (256, 171))
+    np.testing.assert_array_equal(large, preview(image))
+
+
+def test_thumbnails_made_from_the_preview_look_like_those_of_the_image():
+    image = gaussian_filter(np.random.default_rng(1).normal(size=(1400, 1100)), 3).astype(np.float32)
+    _, small = pictures(image)
+    alone = preview(image, 256)
+    assert np.corrcoef(small.ravel(), alone.ravel())[0, 1] > 0.995
 
 
 def test_a_few_wild_pixels_do_not_spoil_the_contrast():

@@ -133,7 +133,7 @@ def test_the_middle_of_a_large_camera_tells_as_much(monkeypatch):
     factor = camera(6, (500, 601))
     stored = stored_for(factor, (1, True, False), "multiply")
     frames = sums(factor, 20, 2)
-    monkeypatch.setattr(gain_check, "MIDDLE_PX", 300)
+    monkeypatch.setattr(gain_check, "MIDDLE_PX", (150, 300))
     found = check_gain(frames, stored, **setting((1, True, False), "multiply"))
     assert (found.verdict, len(found.fits)) == (FITS, 8)
     assert found.best.slope == pytest.approx(1, abs=0.2)
