@@ -76,9 +76,9 @@ class Machine:
     def free(self, takes: float) -> bool:
         """Whether a slot is free, and will be there for the seconds that a task ``takes``.
 
-        The first task is always taken: one that takes as long as a job lasts would find none else.
+        The first task is taken while there is any time: one as long as a job would find none else.
         """
-        in_time = not self.tried or time.monotonic() + takes < self._ends
+        in_time = time.monotonic() + (takes if self.tried else 0.0) < self._ends
         return in_time and len(self.working) < self.slots
 
     async def tend(self) -> None:

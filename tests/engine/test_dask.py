@@ -68,7 +68,7 @@ def test_a_job_near_its_end_takes_nothing_that_it_cannot_finish(cluster, tmp_pat
     """Ended at the time that was announced, it was in the midst of nothing; the other did the rest."""
     tally = tmp_path / "tally"
     tally.mkdir()
-    ends = time.time() + 12
+    ends = time.time() + 18
     monkeypatch.setenv(agent.ENDS, str(ends))
     cluster.start_worker("a")
     monkeypatch.delenv(agent.ENDS)
@@ -98,6 +98,8 @@ def test_a_task_longer_than_a_job_lasts_is_tried_all_the_same(tmp_path):
     assert job.free(60)
     job.tried = True
     assert (job.free(60), job.free(5)) == (False, True)
+    job.tried, job._ends = False, time.monotonic() - 1
+    assert not job.free(5)
 
 
 def test_a_poison_task_is_named_and_the_workers_stay(shared_cluster, tmp_path):
