@@ -4,10 +4,12 @@ Without a stack of the user, particles of the own simulator are made: unlike vie
 noise, in-plane turns, shifts of 2 px, defocus of 0.8 to 2.5 µm. Beyond 3,000 they return under other noise.
 """
 
+import itertools
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,9 @@ from nextpyp_nb.simulate.specimen import project, protein
 
 BOX, PIXEL, B_FACTOR, JUNK = 96, 2.6, 80.0, 0.15
 SHOWN = (
-    "program", "particles", "seed", "ARI", "purity", "species", "junk_recall", "junk_precision",
-    "frc_classes", "frc05_median_A", "in_plane_deg", "shift_px", "cpu_s", "peak_GB", "churn",
-    "last_update_cpu_s",
+    "program", "stack", "snr", "particles", "seed", "ARI", "purity", "species", "junk_recall",
+    "junk_precision", "frc_classes", "frc05_median_A", "in_plane_deg", "shift_px", "cpu_s", "peak_GB",
+    "churn", "last_update_cpu_s",
 )  # fmt: skip
 # So many images are simulated; more are these under other noise.
 DIFFERENT = 3000
@@ -40,30 +42,53 @@ CANDIDATES = 40
 
 
 def bench_class2d(
-    *, sizes: list[int], seeds: list[int], snr: float, classes: int, stack: Path | None, arrivals: int,
-    whole: bool, against: str | None, iterations: int, out: Path | None,
+    *, sizes: list[int], seeds: list[int], snrs: list[float], classes: int, stacks: list[Path],
+    arrivals: int, whole: bool, against: str | None, iterations: int, out: Path | None,
 ) -> int:  # fmt: skip
     """Classify the first so many particles of every stack, at once (``whole``) and in ``arrivals`` parts.
 
-    ``iterations`` are those of the program ``against`` which ours is measured. A table, and JSON to ``out``.
+    Each of ``stacks`` is taken with every seed; without any, one is made for each seed and SNR.
+    ``iterations`` are those of the program ``against`` which ours is measured. A table of all runs and of
+    their means over stacks and seeds, and JSON to ``out``, where each run stands as soon as it ended.
     """
     if against:
         need_program("relion_refine", how="apt-get install relion")
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="nextpyp-bench-") as scratch:
-        for seed in seeds:
-            folder = stack or make_stack(Path(scratch) / f"seed{seed}", max(sizes), seed, snr)
-            for size in sizes:
-                star, truth = _first(folder, size, snr, Path(scratch))
-                if whole:
-                    rows.append(_ours(star, truth, folder, seed, classes, Path(scratch)))
-                if arrivals > 1:
-                    rows.append(_arriving(star, truth, folder, seed, classes, Path(scratch), arrivals))
-                if against:
-                    rows.append(_relion(star, truth, folder, seed, classes, Path(scratch), iterations))
-    show(rows, SHOWN)
-    write_json(out, rows, snr=snr, classes=classes)
+    with tempfile.TemporaryDirectory(prefix="nextpyp-bench-") as place:
+        scratch = Path(place)
+        for seed, snr in itertools.product(seeds, snrs):
+            made = scratch / f"seed{seed}-snr{snr:g}"
+            folders = stacks or [make_stack(made, max(sizes), seed, snr)]
+            for folder, size in itertools.product(folders, sizes):
+                task = (*_first(folder, size, snr, scratch), folder, seed, classes, scratch)
+                for run in _runs(task, whole, arrivals, iterations if against else 0):
+                    rows.append({"stack": folder.name, "snr": snr} | run)
+                    write_json(out, rows, classes=classes)
+    means = _means(rows)
+    show([*rows, *means], SHOWN)
+    write_json(out, rows, classes=classes, means=means)
     return 0
+
+
+def _runs(task: Any, whole: bool, arrivals: int, iterations: int) -> Iterator[dict[str, Any]]:
+    if whole:
+        yield _ours(*task)
+    if arrivals > 1:
+        yield _arriving(*task, arrivals)
+    if iterations:
+        yield _relion(*task, iterations)
+
+
+def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean of every figure over the runs that differ in stack or seed only."""
+    figures = pd.DataFrame(rows).drop(columns=["stack", "seed", "updates"], errors="ignore")
+    same = ["program", "snr", "particles"]
+    mean = figures.groupby(same, sort=False).mean(numeric_only=True).reset_index()
+    runs = figures.groupby(same, sort=False).size()
+    return [
+        {"stack": f"mean of {count}"} | {str(k): v for k, v in row.items() if v == v}
+        for row, count in zip(mean.to_dict("records"), runs, strict=True)
+    ]
 
 
 def make_stack(folder: Path, particles: int, seed: int, snr: float) -> Path:
@@ -149,7 +174,7 @@ def _first(folder: Path, size: int, snr: float, scratch: Path) -> tuple[Path, di
         "rlnDefocusV": [p["defocus_v"] for p in chosen],
         "rlnDefocusAngle": [p["defocus_angle"] for p in chosen],
     }
-    star = scratch / f"first{size}.star"
+    star = scratch / f"{folder.name}-first{size}-snr{snr:g}.star"
     write_star(star, {"optics": pd.DataFrame(optics), "particles": pd.DataFrame(rows)})
     return star, truth
 

@@ -171,9 +171,11 @@ def _picking(options: argparse.Namespace) -> int:
 def _add_class2d(class2d: argparse.ArgumentParser) -> None:
     class2d.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000], metavar="N")
     class2d.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    class2d.add_argument("--snr", type=float, default=0.1)
+    class2d.add_argument("--snr", type=float, nargs="+", default=[0.1])
     class2d.add_argument("--classes", type=int, default=20)
-    class2d.add_argument("--data", type=Path, metavar="DIR", help="a stack with truth.json and refs.mrcs")
+    class2d.add_argument(
+        "--data", type=Path, nargs="+", default=[], metavar="DIR", help="stacks with truth.json and refs.mrcs"
+    )
     class2d.add_argument("--arrivals", type=int, default=1, metavar="N", help="measure N arrivals too")
     class2d.add_argument("--only-arrivals", action="store_true", help="measure nothing at once")
     class2d.add_argument("--iterations", type=int, default=25, help="of the other program")
@@ -184,8 +186,8 @@ def _class2d(options: argparse.Namespace) -> int:
     from nextpyp_nb.bench.class2d import bench_class2d
 
     return bench_class2d(
-        sizes=options.sizes, seeds=options.seeds, snr=options.snr, classes=options.classes,
-        stack=options.data, arrivals=options.arrivals, whole=not options.only_arrivals,
+        sizes=options.sizes, seeds=options.seeds, snrs=options.snr, classes=options.classes,
+        stacks=options.data, arrivals=options.arrivals, whole=not options.only_arrivals,
         against=options.against, iterations=options.iterations, out=options.json,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextpyp_nb.bench.class2d import BOX, PIXEL, make_stack
+from nextpyp_nb.bench.class2d import BOX, PIXEL, _means, make_stack
 from nextpyp_nb.bench.class2d_score import adjusted_rand, pose_errors, purity, resolution
 from nextpyp_nb.formats.mrc import read_mrc
 
@@ -38,3 +38,16 @@ def test_the_stack_shows_its_views(tmp_path):
     assert size == pytest.approx(PIXEL)
     view = np.asarray(read_mrc(folder / "refs.mrcs")[0][0])
     assert resolution(view, view, PIXEL) < 2.2 * PIXEL
+
+
+def test_means_are_over_stacks_and_seeds_alone():
+    run = {"program": "ours", "snr": 0.1, "particles": 1000, "ARI": 0.5, "churn": None, "updates": []}
+    rows = [run | {"stack": stack, "seed": seed} for stack in "ab" for seed in (1, 2)]
+    rows[3]["ARI"] = 0.9
+    rows += [run | {"stack": "a", "seed": 1, "snr": 0.04}, run | {"stack": "a", "seed": 1, "particles": 3000}]
+    means = _means(rows)
+    assert [(m["stack"], m["snr"], m["particles"]) for m in means] == [
+        ("mean of 4", 0.1, 1000), ("mean of 1", 0.04, 1000), ("mean of 1", 0.1, 3000)
+    ]  # fmt: skip
+    assert means[0]["ARI"] == pytest.approx(0.6)
+    assert "seed" not in means[0]
