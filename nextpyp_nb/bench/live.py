@@ -2,11 +2,11 @@
 
 import asyncio
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,19 @@ def bench_live(*, movies: int, side: int, frames: int, every: int, seed: int, ou
         )  # fmt: skip
         camera.mkdir()
         session = _session(Path(place), camera, microscope, every)
-        camera_and_meter = _Camera(session, sorted(hidden.glob("*.tiff")), camera)
-        camera_and_meter.start()
+        # The runner too has a process of its own, as in a session: what watches it does not count.
+        apart = multiprocessing.get_context("spawn")
+        coming = apart.Event()
+        coming.set()
+        runner = apart.Process(target=_run, args=(session.folder, coming))
         with measured() as cost:
-            asyncio.run(run_session(session.folder, until_idle=True, still_coming=camera_and_meter.is_alive))
-        camera_and_meter.join()
+            runner.start()
+            camera_and_meter = _Camera(
+                session, sorted(hidden.glob("*.tiff")), camera, psutil.Process(runner.pid)
+            )
+            camera_and_meter.run()
+            coming.clear()
+            runner.join()
         found = camera_and_meter.told() | _first_classes(session, every)
     found |= {f"{name}, all processes": value for name, value in cost.items()}
     text = json.dumps({"machine": machine(), **found}, indent=1)
@@ -73,16 +81,20 @@ def _session(root: Path, camera: Path, microscope: Microscope, every: int) -> Se
     return create_session("live", settings=settings, root=root / "sessions")
 
 
-class _Camera(threading.Thread):
+def _run(folder: Path, coming: Any) -> None:
+    """Be the runner of the session while movies are ``coming``, and until all are through."""
+    sys.exit(asyncio.run(run_session(folder, until_idle=True, still_coming=coming.is_set)))
+
+
+class _Camera:
     """Shows movies to the session, a few ahead of it; notes what its processes hold and take on the way.
 
     From the first classes on the worker of 2D is stopped and let go on in turn, so that pre-processing beside
     it and without it is compared whatever else the machine does.
     """
 
-    def __init__(self, session: Session, movies: list[Path], camera: Path) -> None:
-        super().__init__(daemon=True)
-        self.session, self.movies, self.camera = session, movies, camera
+    def __init__(self, session: Session, movies: list[Path], camera: Path, runner: psutil.Process) -> None:
+        self.session, self.movies, self.camera, self.runner = session, movies, camera, runner
         self.samples: list[dict[str, float]] = []
 
     def run(self) -> None:
@@ -98,9 +110,9 @@ class _Camera(threading.Thread):
             stopped = "done" in states and time.monotonic() % (2 * TURN) < TURN
             beside = 0.0 if stopped or "running" not in states else 1.0
             now = {"time": time.monotonic(), "done": done, "beside": beside, "load": os.getloadavg()[0]}
-            self.samples.append(now | _processes(stopped))
+            self.samples.append(now | _processes(self.runner, stopped))
             time.sleep(1)
-        _processes(False)
+        _processes(self.runner, False)
 
     def told(self) -> dict[str, Any]:
         """Memory of each kind of process, its slope over the last two thirds, and what 2D costs others."""
@@ -122,13 +134,16 @@ class _Camera(threading.Thread):
         return facts | {"load": [float(table["load"].mean()), float(table["load"].max())]}
 
 
-def _processes(stopped: bool) -> dict[str, float]:
-    """MB and CPU-s of this process, its workers and that of 2D (lower in priority), which may be stopped."""
-    own = psutil.Process()
+def _processes(runner: psutil.Process, stopped: bool) -> dict[str, float]:
+    """MB and CPU-s of the runner, its workers and that of 2D (lower in priority), which may be stopped."""
     found = dict.fromkeys((f"{name} {unit}" for name in KINDS for unit in ("MB", "CPU-s")), 0.0)
-    for process in (own, *own.children()):
+    try:
+        usual, processes = runner.nice(), (runner, *runner.children())
+    except psutil.NoSuchProcess:
+        return found
+    for process in processes:
         try:
-            name = "runner" if process == own else "2D" if process.nice() > own.nice() else "workers"
+            name = "runner" if process == runner else "2D" if process.nice() > usual else "workers"
             if name == "2D":
                 process.suspend() if stopped else process.resume()
             found[f"{name} MB"] += process.memory_info().rss / 1e6
