@@ -96,10 +96,10 @@ def _recentred(transform: Any, window: Any, box: int, grid: PolarGrid) -> Any:
 
 def _transfers(ctfs: Sequence[Ctf], size: int, pixel_size: float, xp: Any) -> Any:
     """CTF images (n, size, size//2+1), computed once for each different CTF."""
-    different = {
-        c: ctf_image(c, shape=(size, size), pixel_size=pixel_size, xp=xp) for c in dict.fromkeys(ctfs)
-    }
-    return xp.stack([different[c] for c in ctfs])
+    different = {c: number for number, c in enumerate(dict.fromkeys(ctfs))}
+    images = [ctf_image(c, shape=(size, size), pixel_size=pixel_size, xp=xp) for c in different]
+    # One gather: on a GPU a stack of as many arrays as there are particles is as many copies.
+    return xp.stack(images)[xp.asarray([different[c] for c in ctfs])]
 
 
 def _power(transform: Any, box: int) -> Any:
