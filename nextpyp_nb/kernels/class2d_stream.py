@@ -203,9 +203,8 @@ class Classification:
         familiar = likeness[order, place] > FAMILIAR
         names = np.full(len(found), NO_CLASS, np.int64)
         names[: len(old)] = self.identity
-        self.identity = np.where(familiar, names, NO_CLASS)
-        self.parked = np.zeros(len(found), bool)
-        for k in np.flatnonzero(self.identity == NO_CLASS):
+        self.identity, self.parked = names, np.zeros(len(found), bool)
+        for k in np.flatnonzero(~familiar):
             self._rename(k)
 
     def _rename(self, place: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from nextpyp_nb import __version__
 from nextpyp_nb.session.groups import group_id, user_name
+from nextpyp_nb.session.older import bring_up_to_date
 from nextpyp_nb.session.places import FOLDERS
 from nextpyp_nb.session.reach import news, roots_of, served
 from nextpyp_nb.session.reader import Reader
@@ -175,6 +176,7 @@ def _summary(folder: Path) -> SessionSummary:
     last = None
     reader = Reader(folder / "session.db")
     try:
+        bring_up_to_date(folder, reader)
         status = read_status(reader, marker["name"])
         known = {
             "runner": status.runner, "tracks": status.tracks,

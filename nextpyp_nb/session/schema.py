@@ -139,10 +139,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring the database to the newest schema, each step in one transaction."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
-        raise RuntimeError(
-            f"this session has schema {version}, this nextpyp_nb knows up to {len(MIGRATIONS)}; "
-            "open it with the newer nextpyp_nb that made it"
-        )
+        raise RuntimeError(of_newer(version))
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -153,6 +150,14 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+
+def of_newer(version: int) -> str:
+    """Why a session of that schema stays closed."""
+    return (
+        f"this session has schema {version}, this nextpyp_nb knows up to {len(MIGRATIONS)}; "
+        "open it with the newer nextpyp_nb that made it"
+    )
 
 
 def _statements(script: str) -> Iterator[str]:

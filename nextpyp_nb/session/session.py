@@ -21,6 +21,7 @@ from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
 from nextpyp_nb.session.manual_picks import merged_picks
+from nextpyp_nb.session.older import bring_up_to_date
 from nextpyp_nb.session.particle_size import EstimatedSize
 from nextpyp_nb.session.places import place
 from nextpyp_nb.session.quality_limits import Alarms
@@ -55,6 +56,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
         self.group: str | None = marker["group"]
         self.created = datetime.fromisoformat(marker["created"])
         self._reader = Reader(self.folder / "session.db")
+        bring_up_to_date(self.folder, self._reader)
         self._kept: dict[str, tuple[int, Any]] = {}
         self._alarms = Alarms()
         self._guard = threading.Lock()

@@ -1,12 +1,14 @@
 """Marks of classes hold for what the class is, whatever its place; the rule follows the figures."""
 
+import contextlib
 import sqlite3
 
 import pytest
 
+from nextpyp_nb.session import Session, list_sessions
 from nextpyp_nb.session.commands import apply
 from nextpyp_nb.session.inbox import collect
-from nextpyp_nb.session.schema import MIGRATIONS, migrate
+from nextpyp_nb.session.schema import MIGRATIONS
 from nextpyp_nb.session.stages import classify_key
 from nextpyp_nb.settings import Site
 
@@ -130,12 +132,43 @@ def test_excluded_particles_of_the_last_round_are_leaving(store, session, settin
     assert store.pending_particles(10.0, key, max_particles=150).new == 0
 
 
-def test_sessions_of_the_first_schema_keep_their_classes(tmp_path):
-    connection = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
-    connection.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
-    connection.execute("INSERT INTO round(number, state, record, key) VALUES (1, 'done', '[]', 'k')")
-    connection.execute("INSERT INTO class VALUES (1, 2, 50, 0.5, 9.5, 0.8, 1)")
-    migrate(connection)
-    row = connection.execute("SELECT number, identity, count, resolution FROM class").fetchone()
-    assert row == (2, -2, 50, 9.5)
-    connection.close()
+@pytest.fixture
+def first_schema(session):
+    """The session as the first version left it, with one class."""
+    settings = session.settings.model_dump_json()
+    session.close()
+    path = session.folder / "session.db"
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        connection.execute("INSERT INTO revision VALUES (1, 1.0, 'ada', ?, 'old')", (settings,))
+        connection.execute("INSERT INTO round(number, state, record, key) VALUES (1, 'done', '[]', 'k')")
+        connection.execute("INSERT INTO class VALUES (1, 2, 50, 0.5, 9.5, 0.8, 1)")
+    return session.folder
+
+
+def test_sessions_of_the_first_schema_keep_their_classes(first_schema):
+    (listed,) = list_sessions(first_schema.parent)
+    assert listed.runner == "stopped"
+    opened = Session(first_schema)
+    row = opened.classes.iloc[0]
+    assert (row["number"], row["identity"], row["count"], row["resolution"]) == (2, -2, 50, 9.5)
+    assert opened.accept_classes([-2]).wait().ok
+    assert opened.class_history()["accepted"].tolist() == [50]
+    assert opened.micrographs.empty
+    opened.close()
+
+
+def test_a_session_that_cannot_be_brought_up_to_date_says_what_to_do(first_schema, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda *_: False)
+        with pytest.raises(ValueError, match="once its owner has opened it"):
+            Session(first_schema)
+        patch.setattr("nextpyp_nb.session.older.runner_state", lambda _: "running")
+        with pytest.raises(ValueError, match="stop it there first"):
+            Session(first_schema)
+    with contextlib.closing(sqlite3.connect(first_schema / "session.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.execute("PRAGMA user_version = 999")
+    with pytest.raises(ValueError, match="newer nextpyp_nb"):
+        Session(first_schema)

@@ -180,6 +180,19 @@ def test_a_session_copied_without_its_file_times_goes_on_and_counts_once(folder,
     assert sum(c["count"] for c in done["classes"] if c["identity"] in known) > 0.9 * done["particles"]
 
 
+def test_classes_of_a_version_without_identities_go_on_under_the_names_of_old_sessions(folder):
+    run_round(folder, 1, NAMES)
+    path = place(folder, "assignments", 1)
+    assigned = read_arrays(path)
+    del assigned["identity"]
+    write_arrays(path, **assigned)
+    place(folder, "state", 1).unlink()
+    done, _ = run_round(folder, 2, NAMES, 1)
+    assert done["annealed"]
+    largest = [-k for k in np.argsort(-np.bincount(assigned["class_number"])[1:])[:2] + 1]
+    assert {c["identity"] for c in done["classes"] if c["count"] > 10} >= set(largest)
+
+
 def test_optics_groups_have_noise_of_their_own(folder):
     run_round(folder, 1, NAMES, groups=[1, 1, 2, 0])
     stored = read_arrays(place(folder, "state", 1))
