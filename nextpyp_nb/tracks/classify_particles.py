@@ -20,6 +20,7 @@ from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.session.places import place
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.class2d_boxes import Boxes, Boxing, ImagesGone, boxing
+from nextpyp_nb.tracks.class2d_offline import MOST_THREADS
 from nextpyp_nb.tracks.process_movie import Report
 
 SHEET_COLUMNS = 10
@@ -37,7 +38,7 @@ def classify_particles(payload: dict[str, Any], report: Report) -> dict[str, Any
     settings = Settings.model_validate(payload["settings"])
     folder, number, names = Path(payload["folder"]), int(payload["number"]), payload["names"]
     cut = boxing(settings)
-    with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
+    with scipy.fft.set_workers(min(MOST_THREADS, max(1, int(payload.get("threads", 1))))):
         stored = _stored(folder, payload.get("previous"))
         engine, boxes = _begin(folder, names, stored, cut, settings, payload.get("device"))
         if engine.updates == 0:
