@@ -74,9 +74,9 @@ def _runs(task: Any, whole: bool, arrivals: int, iterations: int) -> Iterator[di
     if whole:
         yield _ours(*task)
     if arrivals > 1:
-        yield _arriving(*task, arrivals)
+        yield _arriving(arrivals, *task)
     if iterations:
-        yield _relion(*task, iterations)
+        yield _relion(iterations, *task)
 
 
 def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -189,7 +189,7 @@ def _ours(
 
 
 def _arriving(
-    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path, arrivals: int
+    arrivals: int, star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path
 ) -> dict[str, Any]:
     """``churn`` is the most in an update that found no classes anew."""
     out = scratch / "arriving"
@@ -210,7 +210,7 @@ def _arriving(
 
 
 def _relion(
-    star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path, iterations: int
+    iterations: int, star: Path, truth: dict[str, Any], folder: Path, seed: int, classes: int, scratch: Path
 ) -> dict[str, Any]:
     out = scratch / "relion"
     out.mkdir(exist_ok=True)
