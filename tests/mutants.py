@@ -57,6 +57,27 @@ MUTANTS = (
         tests="tests/tracks/test_copying.py",
     ),
     Mutant(
+        name="delete the only copy as if it were its own source", file="tracks/copying.py",
+        old="    if _in_place(found, path):\n", new="    if False:\n",
+        tests="tests/tracks/test_copying.py -k in_place",
+    ),
+    Mutant(
+        name="look only once where a link leads", file="tracks/copying.py",
+        old="        if roots is not None:\n            # Again",
+        new="        if False:\n            # Again",
+        tests="tests/tracks/test_transfer.py -k after_the_look",
+    ),
+    Mutant(
+        name="bring along what a link beside the movies leads to", file="tracks/side_files.py",
+        old="operation, throttle, roots)", new="operation, throttle)",
+        tests="tests/tracks/test_transfer.py -k brings_no_other",
+    ),
+    Mutant(
+        name="begin what a job cannot finish", file="engine/machine.py",
+        old="(takes if self.tried else 0.0)", new="0.0",
+        tests="tests/engine/test_dask.py -k longer_than_a_job",
+    ),
+    Mutant(
         name="delete a source that changed", file="tracks/copying.py",
         old='    unchanged(found, "was moved; the source is kept")\n', new="",
         tests="tests/tracks/test_copying.py",
