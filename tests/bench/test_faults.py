@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from nextpyp_nb.bench.faults.matrix import FAULTS, tried
+from nextpyp_nb.bench.faults import NotRun
+from nextpyp_nb.bench.faults.matrix import FAULTS, Fault, _line, tried
 from nextpyp_nb.bench.faults.points import in_child, killer, watched
 from nextpyp_nb.bench.faults.pretend import pretend_session, run, small_movie, write_movies
 from nextpyp_nb.bench.faults.promises import broken, unfinished
@@ -21,6 +22,16 @@ def test_what_was_promised_holds(fault):
     figures, _ = tried(fault)
     assert figures["problems"] == []
     assert len(figures) > 1
+
+
+def test_a_trial_that_cannot_be_made_here_says_why_and_does_not_hold():
+    def refuse(root):
+        raise NotRun("SLURM is started as root only")
+
+    fault = Fault(code="F0", name="n", goal="g", trial=refuse, quick={}, full={})
+    figures, _ = tried(fault)
+    assert figures["problems"] == []
+    assert _line(fault, figures) == "| F0 | n | g | not run SLURM is started as root only | not run |"
 
 
 def test_a_killed_run_dies_at_its_point_and_nowhere_else(tmp_path):
