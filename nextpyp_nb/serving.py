@@ -39,6 +39,7 @@ def page_server(
         "VoilaConfiguration": {
             "template": "nextpyp", "strip_sources": True, "file_allowlist": ["^$"],
             "preheat_kernel": kernels > 0, "default_pool_size": max(1, kernels),
+            "multi_kernel_manager_class": "nextpyp_nb.page_kernels.PageKernels",
             # The side bar needs JupyterLab's file browser, and fails where there is none.
             "extension_denylist": ["nextpyp-nb"],
         },

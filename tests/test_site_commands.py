@@ -1,11 +1,16 @@
 """Commands of a facility: tables of sessions, and what is refused."""
 
+import asyncio
 import json
+from datetime import timedelta
+from types import SimpleNamespace
 
 import papermill
 import pytest
+from jupyter_server._tz import utcnow
 
 from nextpyp_nb.cli import main
+from nextpyp_nb.page_kernels import PageKernels
 from nextpyp_nb.site_commands import read_rows
 
 ROWS = [
@@ -69,3 +74,25 @@ def test_a_table_that_cannot_be_is_refused_before_anything_runs(tmp_path, capsys
 def test_others_may_not_reach_the_page_unless_told(capsys):
     assert main(["serve", "--address", "0.0.0.0"]) == 1
     assert "add --open-to-network" in capsys.readouterr().err
+
+
+def test_a_kernel_that_waited_long_is_not_ended_before_its_page_connects(monkeypatch):
+    kernels, ended = PageKernels(cull_idle_timeout=10), []
+    kernel = SimpleNamespace(
+        execution_state="idle", kernel_name="python3", kernel_spec=SimpleNamespace(metadata={}),
+        last_activity=utcnow() - timedelta(hours=1),
+    )  # fmt: skip
+    kernels._kernels["k"] = kernel
+
+    async def shutdown(kernel_id):
+        ended.append(kernel_id)
+
+    monkeypatch.setattr(kernels, "shutdown_kernel", shutdown)
+
+    def sweep():
+        asyncio.run(kernels.cull_kernel_if_idle("k"))
+        return list(ended)
+
+    assert sweep() == sweep() == []
+    kernel.last_activity -= timedelta(seconds=20)
+    assert sweep() == ["k"]
