@@ -137,7 +137,8 @@ class SelectionBar(Box):
     def _condition_editor(self) -> Box:
         self.column = Dropdown(options=[], tooltip="Select by")
         self.column.add_class("nb-condition-column")
-        self.low, self.high = Text(placeholder="from (open)"), Text(placeholder="to (open)")
+        self.low = Text(placeholder="from (open)", tooltip="Least")
+        self.high = Text(placeholder="to (open)", tooltip="Greatest")
         self.low.add_class("nb-condition-low")
         self.high.add_class("nb-condition-high")
         self.negate = Checkbox(value=False, description="not", indent=False)
@@ -147,7 +148,7 @@ class SelectionBar(Box):
         return row(*words, self.negate, add, classes=("nb-selection-editor",))
 
     def _save_editor(self) -> Box:
-        self.name = Text(placeholder="name of the filter")
+        self.name = Text(placeholder="name of the filter", tooltip="Name of the filter")
         self.name.add_class("nb-filter-name")
         self.filters: dict[str, str] = {}
         self.gate_words = text("", "nb-muted", "nb-small", "nb-gate-words")

@@ -20,10 +20,10 @@ class SessionActions(Box):
         self.name, self.live, self.banner, self.root = name, live, live.banner, root
         self._summary: Any = None
         self.where, self.goes = text("", "nb-session-path"), text("", "nb-grow")
-        self.new_name = Text(placeholder="name of the new session")
+        self.new_name = Text(placeholder="name of the new session", tooltip="Name of the new session")
         self.copy_button = button("Copy settings", self.copy, "nb-copy")
-        self.typed = Text(placeholder=f"type {name}", continuous_update=True)
-        self.raw = Text(placeholder="number of moved movies", continuous_update=True)
+        self.typed = Text(placeholder=f"type {name}", tooltip=f"Type {name}")
+        self.raw = Text(placeholder="number of moved movies", tooltip="Number of moved movies")
         self.delete_button = button("Delete", self.delete, "nb-danger", "nb-delete")
         for control in (self.typed, self.raw):
             control.observe(lambda _: self._may_delete(), "value")

@@ -45,7 +45,7 @@ class SessionsPage(Box):
         self._looking, self._order, self._summaries = False, ("Created", True), []
         self.none = text("", "nb-nothing")
         self.entries = column(classes=("nb-session-lines",))
-        self.search = Text(placeholder="Search name, group, owner", continuous_update=True)
+        self.search = Text(placeholder="Search name, group, owner", tooltip="Search")
         self.search.add_class("nb-session-search")
         self.type = Dropdown(options=[ANY_TYPE], tooltip="Type of session")
         self.group = Dropdown(options=[ANY_GROUP], tooltip="Group")

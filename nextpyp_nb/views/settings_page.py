@@ -40,7 +40,10 @@ class SettingsPage(Box):
         foot = row(self.difference, self.reset, self.save, classes=("nb-card", "nb-settings-foot"))
         right = column(
             column(
-                row(self.advanced, text("", "nb-grow"), self.revisions, self.profiles),
+                row(
+                    self.advanced, text("", "nb-grow"), self.revisions, self.profiles,
+                    classes=("nb-settings-head",),
+                ),
                 self.form, self.noted, self.gain, self.size,
                 classes=("nb-card",),
             ),

@@ -85,7 +85,8 @@ class FromMicroscope(Box):
             self.form.fill({key: value})
             self.choices.children = tuple(child for child in self.choices.children if child is not made)
 
-        made = button(f"{item.label}: use {value:g} {item.unit}", use, "nb-use-noted")
+        ours = self.form.fields[key].value
+        made = button(f"{item.label}: use {value:g} instead of {ours} {item.unit}", use, "nb-use-noted")
         return made
 
 

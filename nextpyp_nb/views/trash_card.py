@@ -10,6 +10,8 @@ from nextpyp_nb.views.markup import Markup, clock, markup, number, size
 from nextpyp_nb.views.pieces import button, column, group, guarded, row, say, show, shown, text
 from nextpyp_nb.views.state import LiveState
 
+MOVED = "number of moved movies"
+
 
 class TrashCard(Box):
     """A line a session; there is no card while the trash is empty."""
@@ -50,8 +52,7 @@ class _Line(Box):
         self.restore = button("Restore", self.take_back, "nb-restore")
         self.restore.disabled = not entry.whole
         opener = button("Remove…", self.ask, "nb-remove")
-        self.goes, self.raw = text("", "nb-grow"), Text(placeholder="number of moved movies")
-        self.raw.continuous_update = True
+        self.goes, self.raw = text("", "nb-grow"), Text(placeholder=MOVED, tooltip=MOVED)
         self.sure = button("Remove for ever", self.remove, "nb-danger", "nb-sure")
         self.raw.observe(lambda _: self._may_go(), "value")
         leave = button("Leave it", lambda: show(self.asking, False), "nb-leave")

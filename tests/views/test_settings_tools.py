@@ -58,7 +58,7 @@ def test_notes_fill_what_is_empty_and_show_what_differs(page, movies):
     assert "conflicting: Pixel size" in page.noted.told.value
     assert "agreeing: " in page.noted.told.value
     (use,) = page.noted.choices.children
-    assert use.description == "Pixel size: use 0.83 Å"
+    assert use.description == "Pixel size: use 0.83 instead of 1.5 Å"
     use.click()
     assert page.form.fields["microscope.pixel_size"].value == "0.83"
     assert page.noted.choices.children == ()
