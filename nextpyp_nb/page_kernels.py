@@ -9,8 +9,8 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 class PageKernels(AsyncMappingKernelManager):
     """Counts idle time from when a kernel was handed to a page.
 
-    Voilà spares kernels in its pool. One that waited there for long counts as long idle, and could end between
-    the request for its page and the connection of the browser, which then saw an empty page.
+    Voilà spares kernels in its pool. One that waited there for long counts as long idle, and could end
+    between the request for its page and the connection of the browser, which then saw an empty page.
     """
 
     def __init__(self, **kwargs: Any) -> None:
