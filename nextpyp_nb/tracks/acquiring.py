@@ -1,6 +1,7 @@
 """What the microscope noted beside each movie: stored when it comes, grouped, compared with the settings."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ class Notes:
 
     def expect(self, movie_id: int, name: str, source: str) -> None:
         """A movie was found: what its name tells is known at once, the rest when its side file is there."""
-        self._waiting[source] = (movie_id, name)
+        self._waiting[sys.intern(source)] = (movie_id, name)
         pattern = self._live.settings.raw_data.name_pattern
         if parts := hole_and_shot(Path(source).name, pattern):
             self._new[movie_id] = parts
@@ -68,7 +69,7 @@ class Notes:
         rows = self._live.store.acquisitions()
         for row in rows:
             if "side" not in (row["acquisition"] or {}):
-                self._waiting[row["source"]] = (row["id"], row["name"])
+                self._waiting[sys.intern(row["source"])] = (row["id"], row["name"])
         grouped = [row for row in rows if row["acquisition"] and row["optics_group"]]
         self._groups.restore(
             (_shift(row["id"], row["acquisition"]), int(row["optics_group"])) for row in grouped

@@ -1,5 +1,6 @@
 """One look at the microscope's place: what is new, whole, waiting, stuck, out of reach or changed."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Intake:
         self._hold = min(HOLD, chosen.settle) if self._live.until_idle else HOLD
         self._settling = Settling(settle=chosen.settle, give_up=give_up)
         self._notes = Notes(self._live)
-        self._done = self._live.store.done_sources()
+        self._done = set(map(sys.intern, self._live.store.done_sources()))
         self._names = self._live.store.movie_names()
         self._changed: dict[str, tuple[int, int]] = {}
         self._full_pass_due = 0.0
@@ -113,7 +114,8 @@ class Intake:
 
     def taken(self, source: str, operation: str) -> None:
         """A movie is in the session: it is not looked at again but for changes."""
-        self._done.add(source)
+        # Kept for as long as the session, here and by who waits for its side file: as one string.
+        self._done.add(sys.intern(source))
         if operation == "move":
             self.held.add(source)
             self._full_pass_due = min(self._full_pass_due, self.clock() + self._hold)
