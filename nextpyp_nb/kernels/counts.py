@@ -40,19 +40,24 @@ class Counts:
             last = min(first + together, n)
             yield slice(first, last), donor_pixels(self.bad, self.places, first, last)
 
-    def corrected(self) -> Iterator[Any]:
-        """Each frame as float32, gain applied, bad pixels replaced; the next takes the place of the last."""
+    def corrected(self, together: int = 1) -> Iterator[tuple[slice, Any]]:
+        """Frames, up to ``together`` at a time, as float32 (frame, y, x): gain applied, bad pixels replaced.
+
+        Those that come next take the place of the last.
+        """
         xp = array_module(self.raw)
-        frame = xp.empty(self.raw.shape[1:], xp.float32)
-        flat = frame.reshape(-1)
+        block = xp.empty((together, *self.raw.shape[1:]), xp.float32)
         for some, donors in self.blocks():
-            for raw, fill in zip(self.raw[some], donors, strict=True):
+            for first in range(some.start, some.stop, together):
+                part = slice(first, min(first + together, some.stop))
+                held = block[: part.stop - first]
                 if self.gain is None:
-                    frame[...] = raw
+                    held[...] = self.raw[part]
                 else:
-                    xp.multiply(raw, self.gain, out=frame, dtype=xp.float32)
-                flat[self.places] = flat[fill]
-                yield frame
+                    xp.multiply(self.raw[part], self.gain, out=held, dtype=xp.float32)
+                flat, fill = held.reshape(len(held), -1), donors[first - some.start : part.stop - some.start]
+                flat[:, self.places] = xp.take_along_axis(flat, fill, axis=1)
+                yield part, held
 
 
 def total_counts(frames: Any) -> Any:

@@ -62,13 +62,7 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
     xp, shape = array_module(raw), raw.shape[1:]
     sums = xp.zeros((len(weights), *shape), np.float32)
     if on_gpu(raw):
-        block, corrected = xp.empty((_gpu_motion.TOGETHER, *shape), np.float32), frames.corrected()
-        for begin in range(0, len(shifts), len(block)):
-            chosen = range(begin, min(begin + len(block), len(shifts)))
-            for place in range(len(chosen)):
-                block[place] = next(corrected)
-            part = slice(begin, begin + len(chosen))
-            held = block[: len(chosen)]
+        for part, held in frames.corrected(_gpu_motion.TOGETHER):
             _gpu_motion.add_moved(sums, held, weights, shifts, local, part, _tap_table(), xp=xp)
         return sums
     fields = [_field(shifts, local, shape, number) for number in range(len(shifts))]

@@ -20,6 +20,7 @@ from nextpyp_nb.records import FloatArray, MotionModel
 ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
 MIN_SIDE = 32
+FRAMES_AT_ONCE = 4  # binned on a GPU
 METHODS = ("local", "whole-frame", "none")
 
 
@@ -113,8 +114,8 @@ def group_sums(
     bad, _ = _bad_pixels(frames, gain, defects, hot_pixels)
     xp = array_module(frames)
     sums = xp.zeros((max(1, len(frames) // group), *frames.shape[1:]), xp.float32)
-    for number, frame in enumerate(Counts(raw=frames, gain=gain, bad=bad).corrected()):
-        sums[min(number // group, len(sums) - 1)] += frame
+    for some, block in Counts(raw=frames, gain=gain, bad=bad).corrected():
+        sums[min(some.start // group, len(sums) - 1)] += block[0]
     return sums
 
 
@@ -227,9 +228,9 @@ def _binned(counts: Counts, bin_: int) -> Any:
     ny, nx = (n // bin_ for n in frames.shape[1:])
     small = xp.empty((len(frames), ny, nx), xp.float32)
     if on_gpu(frames) or frames.dtype == np.float16:
-        for number, frame in enumerate(counts.corrected()):
-            rows = frame[: ny * bin_, : nx * bin_].reshape(ny, bin_, nx * bin_).sum(axis=1)
-            small[number] = sum(rows[:, k::bin_] for k in range(bin_))
+        for some, block in counts.corrected(FRAMES_AT_ONCE if on_gpu(frames) else 1):
+            rows = block[:, : ny * bin_, : nx * bin_].reshape(len(block), ny, bin_, nx * bin_).sum(axis=2)
+            small[some] = sum(rows[..., k::bin_] for k in range(bin_))
         small /= bin_**2
         return small
     rows, columns = np.divmod(counts.places, frames.shape[2])
