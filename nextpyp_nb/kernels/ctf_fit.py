@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
+from nextpyp_nb.kernels.ctf_doubt import NEIGHBOURS, ambiguity, noise_error
 from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture, whole_model
 from nextpyp_nb.kernels.ctf_specimen import Tilt, fit_thickness, fit_tilt, node_contrast
 from nextpyp_nb.kernels.fringes import FringeModel, Optics, polar_grid
@@ -34,12 +35,6 @@ _LARGE, _FEW = 5, 16
 _FURTHER = 1.2
 # Parameters (Å) closer than this are the same optimum.
 _SAME = 30.0
-# Neighbouring points of a tapered spectrum are alike: a little over (N sum w^4 / (sum w^2)^2)^2 = 1.8.
-_NEIGHBOURS = 2.0
-# Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
-_FORETOLD = 10.0
-# Within so many deviations lie 0.9 of a normal distribution.
-_DEVIATIONS_OF_90 = 1.645
 
 
 class CtfFailed(ValueError):
@@ -133,7 +128,11 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     )
     spectrum, model, optima = _fit(search, average, pixel_size, tile)
     parameters, free = optima[0].parameters, search.free
-    error = math.hypot(_error(search, spectrum, model, parameters), _ambiguity(optima))
+    weak, flat = _evidence(search, model, optima) < _WEAK, model
+    error = math.hypot(
+        noise_error(model, spectrum, parameters, free, weak=weak),
+        ambiguity([found.parameters[0] for found in optima], [found.weight for found in optima]),
+    )
     plane = slab = None
     if tilt:
         plane, parameters, model = fit_tilt(average, spectrum, parameters, free, model, pixel_size=pixel_size)
@@ -144,6 +143,9 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     if slab:
         shown.contrast = node_contrast(shown.grid.frequency, slab, voltage)
     profile, resolution = fit_profile(shown, parameters)
+    if weak and _evidence(search, flat, optima, resolution) < 1.0:
+        # Noise gives as much: no reach is claimed.
+        resolution = min_resolution
     ctf = _record(search, parameters, model, resolution, error)
     picture = spectrum_picture(spectrum, ctf, search.lowest)
     return CtfEstimate(ctf=ctf, profile=profile, spectrum=picture, tilt=plane, thickness=slab)
@@ -169,7 +171,14 @@ def _fit(
         spectrum = power_spectrum(average, pixel_size=pixel_size, tile=tile)
         model = search.model(spectrum, spectrum.power)
         optima = _optima(model, search, _starts(search, model))
-        if _evidence(search, model, optima) < _WEAK:
+        evidence = _evidence(search, model, optima)
+        if evidence < 1.0:
+            raise CtfFailed(
+                f"no Thon rings found between {search.defoci[0]:.0f} and {search.defoci[-1]:.0f} Å defocus "
+                f"(evidence {evidence:.2f} of what noise could give): "
+                "look at the image, the pixel size and the defocus range"
+            )
+        if evidence < _WEAK:
             rivals = _rivals(search, model, optima[0].parameters)
             optima = _optima(model, search, [*(found.parameters for found in optima), *rivals])
         crowded = _if_crowded(search, spectrum, optima, shortest)
@@ -256,13 +265,13 @@ def _optima(model: FringeModel, search: _Search, starts: list[FloatArray]) -> li
     """The different optima that ``starts`` lead to, best first, with what each is worth against the best."""
     ends = _refined(model, search, starts)
     model.power = model.flatten_directions(ends[0][0])
-    worst = ends[0][1] + _HOPELESS * 2.0 * _NEIGHBOURS * model.noise(ends[0][1])
+    worst = ends[0][1] + _HOPELESS * 2.0 * NEIGHBOURS * model.noise(ends[0][1])
     ends = _refined(model, search, [parameters for parameters, cost in ends if cost <= worst])
     ends = [end for end in ends if _inside(search, end[0])]
     if not ends:
         raise CtfFailed("every fit ran out of the defocus range: widen it")
     least = ends[0][1]
-    scale = 2.0 * _NEIGHBOURS * model.noise(least)
+    scale = 2.0 * NEIGHBOURS * model.noise(least)
     return [_Optimum(parameters=p, cost=cost, weight=math.exp((least - cost) / scale)) for p, cost in ends]
 
 
@@ -280,18 +289,16 @@ def _inside(search: _Search, parameters: FloatArray) -> bool:
     return bool(search.defoci[0] - step <= parameters[0] <= search.defoci[-1] + step)
 
 
-def _evidence(search: _Search, model: FringeModel, optima: list[_Optimum]) -> float:
-    """How far the best fit lies above what noise could give, as a multiple; refused below that."""
-    smooth = model.solve(np.zeros(model.grid.shape))[2]
-    gain = (smooth - optima[0].cost) / model.variance()
-    least = _LEAST_GAIN + (_LEAST_PHASE_GAIN if search.free[3] else 0.0)
-    if gain < least:
-        raise CtfFailed(
-            f"no Thon rings found between {search.defoci[0]:.0f} and {search.defoci[-1]:.0f} Å defocus "
-            f"(evidence {gain:.1f}, expected {least:.0f} or more): "
-            "look at the image, the pixel size and the defocus range"
-        )
-    return gain / least
+def _evidence(search: _Search, model: FringeModel, optima: list[_Optimum], reach: float = 0.0) -> float:
+    """How far the rings of the best fit, up to ``reach`` (Å), lie above what noise could give; a multiple."""
+    smooth = np.zeros(model.grid.shape)
+    if reach:
+        near = model.grid.frequency <= 1.0 / reach
+        fringe = model.cosine(optima[0].parameters)[1]
+        gain = float((model.rest(smooth) - model.rest(fringe))[near].sum())
+    else:
+        gain = model.solve(smooth)[2] - optima[0].cost
+    return gain / model.variance() / (_LEAST_GAIN + (_LEAST_PHASE_GAIN if search.free[3] else 0.0))
 
 
 def _rivals(search: _Search, model: FringeModel, best: FloatArray) -> list[FloatArray]:
@@ -309,27 +316,6 @@ def _rivals(search: _Search, model: FringeModel, best: FloatArray) -> list[Float
 def _quarter_fringe(search: _Search) -> float:
     """Change of defocus that moves the fringes at 6 Å by a quarter."""
     return 0.25 * _TYPICAL_REACH**2 / wavelength(search.optics.voltage)
-
-
-def _ambiguity(optima: list[_Optimum]) -> float:
-    """Doubt about the defocus that rivals of the best optimum leave: what holds 0.9, as a deviation."""
-    apart = np.array([abs(found.parameters[0] - optima[0].parameters[0]) for found in optima])
-    order = np.argsort(apart)
-    within = np.cumsum(np.array([found.weight for found in optima])[order])
-    return float(apart[order][np.searchsorted(within, 0.9 * within[-1])]) / _DEVIATIONS_OF_90
-
-
-def _error(search: _Search, spectrum: Spectrum, model: FringeModel, parameters: FloatArray) -> float:
-    """Error of the mean defocus from the disagreement of sets of tiles, steadied by what noise foretells."""
-    noise = model.noise(model.cost(parameters)[2])
-    steps, covariance = model.respond(parameters, search.free, [model.grid.pool(g) for g in spectrum.groups])
-    foretold = _NEIGHBOURS * noise * float(covariance[0, 0])
-    count = len(spectrum.groups)
-    if count < 2:
-        return math.sqrt(foretold)
-    apart = steps[:, 0] - spectrum.shares @ steps[:, 0]
-    seen = spectrum.between * float(spectrum.shares @ apart**2)
-    return math.sqrt((_FORETOLD * foretold + (count - 1) * seen) / (_FORETOLD + count - 1))
 
 
 def _record(

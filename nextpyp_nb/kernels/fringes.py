@@ -150,7 +150,7 @@ class FringeModel:
     def cosine(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """2 chi and the fringes -cos 2 chi on the grid."""
         twice = self.bare + np.tensordot(parameters, self.arms, 1)
-        return twice, -np.cos(twice) * self.contrast
+        return twice, -np.cos(_less_whole_turns(twice)) * self.contrast
 
     def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Background and amplitude per ring, and the weighted sum of squares left."""
@@ -160,6 +160,11 @@ class FringeModel:
         n = B.shape[1]
         left = float((self.weight * self.power**2).sum() - found @ right)
         return B @ found[:n], A @ found[n:], left
+
+    def rest(self, fringe: FloatArray) -> FloatArray:
+        """The weighted sum of squares left in each ring (frequency,), as ``solve`` fits all of them."""
+        background, amplitude, _ = self.solve(fringe)
+        return np.asarray((self.weight * (self.power - background - amplitude * fringe) ** 2).sum(axis=0))
 
     def _normal(self, fringe: FloatArray) -> FloatArray:
         """Normal matrix of background and amplitude, lightly damped."""
@@ -228,9 +233,9 @@ class FringeModel:
         smooth, _ = np.linalg.qr(root[:, None] * self.background_basis)
         power = power - smooth @ (smooth.T @ power)
         k2 = self.grid.frequency**2
-        bare = self.optics.phase(k2, np.multiply.outer(defocus, k2))
+        twice = _less_whole_turns(2.0 * self.optics.phase(k2, np.multiply.outer(defocus, k2)))
         # A phase shift turns the fringes of none and those a quarter further into each other.
-        sides = [self._columns(curve * root, smooth) for curve in (-np.cos(2.0 * bare), np.sin(2.0 * bare))]
+        sides = [self._columns(curve * root, smooth) for curve in (-np.cos(twice), np.sin(twice))]
         rights = [np.einsum("drk,r->dk", side, power, optimize=True) for side in sides]
         squares = [side.transpose(0, 2, 1) @ side for side in sides]
         cross = sides[0].transpose(0, 2, 1) @ sides[1]
@@ -282,7 +287,7 @@ class FringeModel:
     ) -> tuple[FloatArray, FloatArray]:
         """Half the negative gradient of the cost and its Gauss-Newton curvature by the parameters."""
         twice, fringe = self.cosine(parameters)
-        steep = amplitude * self.contrast * np.sin(twice)
+        steep = amplitude * self.contrast * np.sin(_less_whole_turns(twice))
         rest = self.weight * steep * (self.power - background - amplitude * fringe)
         arms = self.arms.reshape(len(parameters), -1)
         gradient = arms @ rest.ravel()
@@ -304,6 +309,11 @@ class FringeModel:
             found = _solve(self.amplitude_basis, trust, (self.weight * direction * rest).sum(axis=0))
             power -= (self.amplitude_basis @ found) * direction
         return power
+
+
+def _less_whole_turns(angle: FloatArray) -> FloatArray:
+    """Radians between -pi and pi as float32, whose sines are had for an eighth of the time."""
+    return np.asarray(angle - 2.0 * math.pi * np.rint(angle * (0.5 / math.pi)), np.float32)
 
 
 def _crystalline(frequency: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:

@@ -1,0 +1,72 @@
+"""How far a fitted defocus may be off: by noise, by sets of tiles that disagree, and by fits as likely."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextpyp_nb.kernels.fringes import FringeModel
+from nextpyp_nb.kernels.spectrum import Spectrum
+from nextpyp_nb.records import FloatArray
+
+# Neighbouring points of a tapered spectrum are alike: a little over (N sum w^4 / (sum w^2)^2)^2 = 1.8.
+NEIGHBOURS = 2.0
+# Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
+_FORETOLD = 10.0
+# Within so many deviations lie 0.9 of a normal distribution.
+_DEVIATIONS_OF_90 = 1.645
+# Where the likelihood is looked at, in deviations that its curvature foretells.
+_ASIDE = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
+
+
+def noise_error(
+    model: FringeModel, spectrum: Spectrum, parameters: FloatArray, free: NDArray[np.bool_], *, weak: bool
+) -> float:
+    """Error (Å) of the mean defocus of a fit: what noise foretells, steadied by how sets of tiles disagree.
+
+    ``weak`` rings stray from the parabola that this takes the likelihood for: there its breadth is measured.
+    """
+    noise = NEIGHBOURS * model.noise(model.cost(parameters)[2])
+    steps, covariance = model.respond(parameters, free, [model.grid.pool(g) for g in spectrum.groups])
+    foretold = variance = noise * float(covariance[0, 0])
+    count = len(spectrum.groups)
+    if count > 1:
+        apart = steps[:, 0] - spectrum.shares @ steps[:, 0]
+        seen = spectrum.between * float(spectrum.shares @ apart**2)
+        variance = (_FORETOLD * foretold + (count - 1) * seen) / (_FORETOLD + count - 1)
+    if weak:
+        way = np.zeros(len(parameters))
+        way[free] = covariance[:, 0] * math.sqrt(foretold) / float(covariance[0, 0])
+        variance *= _breadth(model, parameters, free, way, noise)
+    return math.sqrt(variance)
+
+
+def _breadth(
+    model: FringeModel, parameters: FloatArray, free: NDArray[np.bool_], way: FloatArray, noise: float
+) -> float:
+    """Variance of the defocus under its profile likelihood, in units of that along ``way``: at least 1.
+
+    ``way`` is one foretold deviation of the defocus, with what the other parameters do meanwhile.
+    """
+    others = free.copy()
+    others[0] = False
+    least = model.cost(parameters)[2]
+    aside = np.array([0, *_ASIDE])
+    costs = [least]
+    for step in _ASIDE:
+        place = parameters + step * way
+        costs.append(model.refine(place, others, steps=3)[1] if others.any() else model.cost(place)[2])
+    likelihood = np.exp((min(costs) - np.array(costs)) / (2.0 * noise))
+    return max(1.0, float(likelihood @ aside**2 / likelihood.sum()))
+
+
+def ambiguity(defoci: Sequence[float], weights: Sequence[float]) -> float:
+    """Doubt about the first of ``defoci`` (Å) that others leave: what holds 0.9, as a deviation.
+
+    ``weights`` are likelihoods over that of the first.
+    """
+    apart = np.abs(np.asarray(defoci) - defoci[0])
+    order = np.argsort(apart)
+    within = np.cumsum(np.asarray(weights)[order])
+    return float(apart[order][np.searchsorted(within, 0.9 * within[-1])]) / _DEVIATIONS_OF_90
