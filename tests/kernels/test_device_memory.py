@@ -1,4 +1,4 @@
-"""What motion correction holds on a GPU, accounted for with arrays of the stand-in on a hundredth of the area."""
+"""What motion correction holds on a GPU, accounted for with the stand-in at a hundredth of the area."""
 
 import tracemalloc
 
