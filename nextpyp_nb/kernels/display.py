@@ -54,7 +54,7 @@ def _bin(image: Any, factor: int) -> Any:
 def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:
     """Grey levels 0..255 between two percentiles; an even image becomes mid grey."""
     image = to_numpy(image)
-    step = max(1, math.isqrt(image.size // 250_000))
+    step = math.ceil(math.sqrt(image.size / 250_000))
     low, high = np.percentile(image[::step, ::step], between)
     if not high > low:
         return np.full(image.shape, _GREY, np.uint8)

@@ -14,6 +14,7 @@ from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.session import create_session
 from nextpyp_nb.session.places import Places
 from nextpyp_nb.tracks.finding import scan, unique_name
+from nextpyp_nb.tracks.motion_stage import correct_movie
 from nextpyp_nb.tracks.process_movie import process_movie
 from nextpyp_nb.tracks.runner import run_session
 
@@ -56,6 +57,22 @@ def test_a_compressed_mrc_gives_the_micrograph_of_its_tiff(tmp_path, movie, sett
     assert sorted(session.micrographs["name"]) == ["a", "b", "c"]
     for name in "ab":
         np.testing.assert_array_equal(read_mrc(session.file("average", name))[0], expected)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_averages_have_16_or_32_bits_and_halves_add_up(tmp_path, movie, settings, half):
+    chosen = settings.updated({"motion.half_precision": half, "motion.halves": True, "raw_data.binning": 2})
+    places = Places(tmp_path, "m")
+    for kind in ("average", "preview", "motion"):
+        places(kind).parent.mkdir()
+    row = correct_movie(movie, places, chosen, {"threads": 1})
+    images = {kind: read_mrc(places(kind))[0] for kind in ("average", "weighted", "even", "odd")}
+    assert {image.dtype.str for image in images.values()} == {"<f2" if half else "<f4"}
+    assert {image.shape for image in images.values()} == {(row["height"], row["width"])}
+    whole = np.asarray(images["even"], np.float32) + images["odd"]
+    np.testing.assert_allclose(
+        whole, images["average"], atol=4e-3 * images["average"].max() if half else 1e-4
+    )
 
 
 def test_micrographs_without_frames_go_the_whole_way(tmp_path, movie, settings):
