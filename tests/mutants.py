@@ -106,7 +106,7 @@ MUTANTS = (
     Mutant(
         name="no lock of the session", file="session/lease.py",
         old="        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)", new="        pass",
-        tests=f"{FAULTS} -k race",
+        tests="tests/session/test_lease.py -k lock_decides",
     ),
     Mutant(
         name="drop what is out of reach", file="tracks/intake.py",

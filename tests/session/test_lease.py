@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from nextpyp_nb.session.lease import Held, acquire, boot_id, runner_state, start_time
+from nextpyp_nb.session.lease import Held, acquire, boot_id, lock_session, runner_state, start_time
 from nextpyp_nb.session.store import Fenced, Store
 
 RACER = """
@@ -55,6 +55,20 @@ def test_two_racing_processes_never_overlap(session):
     assert len(spans) >= 5
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     assert [epoch for _, _, epoch in spans] == sorted({epoch for _, _, epoch in spans})
+
+
+def test_of_two_that_saw_no_runner_the_lock_decides(session):
+    """Whatever the row says, and however the two are timed."""
+    lock = lock_session(session.folder)
+    try:
+        assert lock_session(session.folder) is None
+        with Store(session.folder / "session.db") as store, pytest.raises(Held):
+            acquire(store)
+        assert session.status().runner == "stopped"
+    finally:
+        os.close(lock)
+    with Store(session.folder / "session.db") as store, acquire(store):
+        assert session.status().runner == "running"
 
 
 def test_a_killed_runner_is_stale_and_replaced(session):
