@@ -21,11 +21,11 @@ _ASIDE = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 
 
 def noise_error(
-    model: FringeModel, spectrum: Spectrum, parameters: FloatArray, free: NDArray[np.bool_], *, weak: bool
+    model: FringeModel, spectrum: Spectrum, parameters: FloatArray, free: NDArray[np.bool_]
 ) -> float:
     """Error (Å) of the mean defocus of a fit: what noise foretells, steadied by how sets of tiles disagree.
 
-    ``weak`` rings stray from the parabola that this takes the likelihood for: there its breadth is measured.
+    The likelihood of weak rings is broader than the parabola that both take it for: its breadth is measured.
     """
     noise = NEIGHBOURS * model.noise(model.cost(parameters)[2])
     steps, covariance = model.respond(parameters, free, [model.grid.pool(g) for g in spectrum.groups])
@@ -35,11 +35,9 @@ def noise_error(
         apart = steps[:, 0] - spectrum.shares @ steps[:, 0]
         seen = spectrum.between * float(spectrum.shares @ apart**2)
         variance = (_FORETOLD * foretold + (count - 1) * seen) / (_FORETOLD + count - 1)
-    if weak:
-        way = np.zeros(len(parameters))
-        way[free] = covariance[:, 0] * math.sqrt(foretold) / float(covariance[0, 0])
-        variance *= _breadth(model, parameters, free, way, noise)
-    return math.sqrt(variance)
+    way = np.zeros(len(parameters))
+    way[free] = covariance[:, 0] * math.sqrt(foretold) / float(covariance[0, 0])
+    return math.sqrt(variance * _breadth(model, parameters, free, way, noise))
 
 
 def _breadth(

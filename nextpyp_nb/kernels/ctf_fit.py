@@ -128,11 +128,11 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     )
     spectrum, model, optima = _fit(search, average, pixel_size, tile)
     parameters, free = optima[0].parameters, search.free
-    weak, flat = _evidence(search, model, optima) < _WEAK, model
     error = math.hypot(
-        noise_error(model, spectrum, parameters, free, weak=weak),
+        noise_error(model, spectrum, parameters, free),
         ambiguity([found.parameters[0] for found in optima], [found.weight for found in optima]),
     )
+    plain = model
     plane = slab = None
     if tilt:
         plane, parameters, model = fit_tilt(average, spectrum, parameters, free, model, pixel_size=pixel_size)
@@ -143,7 +143,7 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     if slab:
         shown.contrast = node_contrast(shown.grid.frequency, slab, voltage)
     profile, resolution = fit_profile(shown, parameters)
-    if weak and _evidence(search, flat, optima, resolution) < 1.0:
+    if _evidence(search, plain, optima, resolution) < 1.0:
         # Noise gives as much: no reach is claimed.
         resolution = min_resolution
     ctf = _record(search, parameters, model, resolution, error)
