@@ -26,6 +26,8 @@ _LEAST_GAIN, _LEAST_PHASE_GAIN = 45.0, 15.0
 _WORTH, _LIKELY = 0.25, 1e-3
 # An optimum that is so many times less likely, as a logarithm, is left where it is.
 _HOPELESS = 20.0
+# Rings of less than this multiple of the least evidence may be noise too, if seldom: no reach is claimed.
+_SURE = 2.0
 # Below this multiple of the least evidence rivals of a fit are looked for.
 _WEAK, _RIVALS = 3.0, 10
 _DENSE = 0.4
@@ -110,8 +112,8 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     Or to the mean spectrum of images (n, y, x), such as unaligned sums of a few frames each.
     Å, kV, mm and degrees; defocus positive under focus, angle counter-clockwise from x with y up.
     ``astigmatism_tolerance`` is the usual size of U - V: a larger one needs evidence; ``tilt`` and
-    ``thickness`` ask for the specimen's. Raises ``CtfFailed`` with the reason. After Rohou & Grigorieff
-    2015, as a weighted least-squares fit.
+    ``thickness`` ask for the specimen's. Rings that may be noise reach to ``min_resolution`` only. Raises
+    ``CtfFailed`` with the reason. After Rohou & Grigorieff 2015, as a weighted least-squares fit.
     """
     _check(average, pixel_size, min_resolution, max_resolution, min_defocus, max_defocus)
     # 0 and 180 degrees are the same.
@@ -143,8 +145,7 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     if slab:
         shown.contrast = node_contrast(shown.grid.frequency, slab, voltage)
     profile, resolution = fit_profile(shown, parameters)
-    if _evidence(search, plain, optima, resolution) < 1.0:
-        # Noise gives as much: no reach is claimed.
+    if _evidence(search, plain, optima, resolution) < _SURE:
         resolution = min_resolution
     ctf = _record(search, parameters, model, resolution, error)
     picture = spectrum_picture(spectrum, ctf, search.lowest)

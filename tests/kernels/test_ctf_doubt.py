@@ -16,7 +16,7 @@ def fit(number, *, signal, side):
     ).ctf  # fmt: skip
 
 
-def test_rings_that_noise_alone_could_give_claim_no_reach():
+def test_rings_that_may_be_noise_claim_no_reach():
     # Noise fits best here, mostly between 3 and 4 Å: with a small error bar, and wrong.
     truth, found = fit(500021, signal=0.04, side=2048)
     assert abs(found.defocus - truth.defocus) > 10_000
