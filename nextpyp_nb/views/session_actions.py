@@ -8,7 +8,7 @@ from nextpyp_nb.session.disk import DiskUse
 from nextpyp_nb.session.groups import may, role, user_name
 from nextpyp_nb.settings import read_site
 from nextpyp_nb.views.late import Box, Text
-from nextpyp_nb.views.markup import Markup, markup, number
+from nextpyp_nb.views.markup import Markup, markup, number, size
 from nextpyp_nb.views.pieces import button, guarded, row, say, show, text
 from nextpyp_nb.views.state import LiveState
 
@@ -94,7 +94,7 @@ class SessionActions(Box):
 def _what_goes(summary: Any, used: DiskUse | None) -> Markup:
     parts = [f"{number(summary.micrographs)} micrographs", f"{number(summary.particles)} particles"]
     if used is not None:
-        parts += [f"{number(used.files)} files, {number(used.bytes / 1e9, 1)} GB"]
+        parts += [f"{number(used.files)} files, {size(used.bytes)}"]
         if used.export_files:
             parts.append(f"{number(used.export_files)} files of exports in it")
     moved = (

@@ -71,7 +71,7 @@ class TablePage(Box):
         for name in ("nb-column", "nb-table"):
             self.add_class(name)
         self.paint()
-        live.presence.observe(lambda _: self.paint(), "dark")
+        live.presence.observe(lambda _: self.paint(), ["dark", "width"])
         self.selection.listen(self._draw)
 
     def draw(self, snapshot: Snapshot) -> None:
@@ -122,9 +122,11 @@ class TablePage(Box):
             else (".4~g" if quantity(c).digits is None else f",.{quantity(c).digits}f")
             for c in self.columns
         }
-        self.grid.column_widths = {
-            h: WIDTHS.get(h) or 27 + int(6.3 * len(h)) for h in formats
-        }  # fmt: skip
+        widths = {h: WIDTHS.get(h) or 27 + int(6.3 * len(h)) for h in formats}
+        if "name" in widths:
+            # About what a wider page leaves beside the other columns.
+            widths["name"] += max(0, int(0.35 * (self.live.presence.width - 1440)))
+        self.grid.column_widths = widths
         self.grid.paint(self.live.presence.dark, formats)
 
     @guarded
@@ -215,11 +217,12 @@ class TablePage(Box):
         self._draw()
 
     def _ask_again(self) -> None:
-        """The first rows may reach a grid that is not ready to draw them: let it ask once more."""
+        """The first rows may reach a grid that is not ready to draw them: let it ask again, and again."""
 
         async def later() -> None:
-            await asyncio.sleep(1.0)
-            self.grid.tick()
+            for pause in (1, 3, 9):
+                await asyncio.sleep(pause)
+                self.grid.tick()
 
         self.live.beside(later)
 

@@ -17,6 +17,7 @@ function render({ model, el }) {
     name();
     model.set("beat", Date.now() / 1000);
     model.set("dark", document.body.dataset.jpThemeLight === "false");
+    model.set("width", el.closest(".nb-app")?.clientWidth || 0);
     model.save_changes();
   };
   beat();

@@ -17,6 +17,7 @@ class Presence(anywidget.AnyWidget):
     _css = "".join((_HERE.parent / name).read_text() for name in ("style.css", "plots.css", "pages.css"))
     beat = traitlets.Float(0.0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
+    width = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, patience: float = 30.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
