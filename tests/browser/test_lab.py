@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.star_text import write_star
 from nextpyp_nb.session import create_session
 from nextpyp_nb.settings import Settings
+from tests.browser.made import CLASSES, MICROGRAPHS, made_session
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=60_000)
 PREBUILT = Path(__file__).parents[2] / "labextension" / "prebuilt"
 READY = "() => window.jupyterapp && document.querySelector('.jp-LauncherCard')"
 
@@ -70,14 +73,11 @@ def test_side_bar_starts_and_stops_a_session(lab, page, tmp_path):
     create_session("grid-7", settings=settings, root=lab[2])
     page.get_by_title("Cryo-EM sessions").click()
     line = page.locator("[data-session=grid-7]")
-    line.wait_for()
-    assert "stopped" in line.locator(".nb-lab-state").inner_text()
+    expect(line.locator(".nb-lab-state")).to_have_text("stopped")
     line.get_by_text("Start", exact=True).click()
     page.wait_for_selector("[data-session=grid-7] .nb-lab-light.nb-lab-running")
     line.get_by_text("Stop", exact=True).click()
-    page.wait_for_function(
-        "() => document.querySelector('[data-session=grid-7] .nb-lab-state').innerText === 'stopped'"
-    )
+    expect(line.locator(".nb-lab-state")).to_have_text("stopped")
     page.fill(".nb-lab-filter", "no such")
     page.get_by_text("None of 1 sessions matches.").wait_for()
 
@@ -97,11 +97,54 @@ def test_previews_show_an_image_and_a_table(lab, page):
     for name in ("classes.mrcs", "micrographs.star"):
         page.evaluate("path => { window.jupyterapp.commands.execute('docmanager:open', {path}); }", name)
     page.get_by_text("rlnDefocusU").wait_for()
-    assert page.locator(".nb-lab-table tbody tr").count() == 200
+    expect(page.locator(".nb-lab-table tbody tr")).to_have_count(200)
     page.get_by_title("Forward").last.click()
     page.get_by_text("m200.mrc").wait_for()
     page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:open', {path: 'classes.mrcs'}); }")
     picture = page.locator(".nb-lab-picture img")
     picture.wait_for()
-    assert picture.evaluate("image => image.naturalWidth") > 7 * 64
-    assert "64 × 64 px · 1.500 Å/px" in page.locator(".nb-lab-facts").first.inner_text()
+    page.wait_for_function("document.querySelector('.nb-lab-picture img').naturalWidth > 7 * 64")
+    expect(page.locator(".nb-lab-facts").first).to_contain_text("64 × 64 px · 1.500 Å/px")
+
+
+DOTS = """() => [...document.querySelectorAll('.nb-plot-series-1 path.line')]
+    .some(path => (path.getAttribute('d') || '').length > 1000)"""
+DRAWN = {
+    "operation": ".nb-track-classify .nb-count-done",
+    "settings": ".nb-field-raw_data-location input",
+    "plots": ".nb-plot-series-1 .plotarea_background",
+    "table": ".nb-table .lm-DataGrid-viewport canvas",
+    "gallery": ".nb-gallery-tile:not(.nb-blank) img",
+    "micrographs": ".nb-micrograph-canvas",
+    "classes": ".nb-tile canvas",
+}
+
+
+def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
+    session = made_session(lab[2])
+    page.get_by_title("Cryo-EM sessions").click()
+    page.locator("[data-session=grid]").get_by_text("Open", exact=True).click()
+    app = page.locator(".nb-app")
+    for tab, drawn in DRAWN.items():
+        app.locator(f".nb-tab-{tab}").first.click(timeout=120_000)
+        expect(app.locator(drawn).first).to_be_visible()
+        if tab == "plots":
+            page.wait_for_function(DOTS)
+    expect(app.locator(".nb-tile")).to_have_count(CLASSES)
+    app.locator(".nb-tile").nth(1).click()
+    page.keyboard.press("r")
+    expect(app.locator(".nb-tile").nth(1)).to_have_class("nb-tile nb-rejected nb-by-hand")
+    app.locator(".nb-tab-micrographs").first.click()
+    app.locator(".nb-last").click()
+    expect(app.locator(".nb-micrographs .nb-index input")).to_have_value(str(MICROGRAPHS))
+    app.locator(".nb-micrographs .nb-exclude").click()
+    expect(app.locator(".nb-micrographs .nb-exclude")).to_have_text("Include (x)")
+    assert session.micrographs["excluded"].iloc[-1]
+    session.close()
+
+
+def test_the_palette_opens_the_list_of_sessions(page):
+    page.evaluate("() => { window.jupyterapp.commands.execute('apputils:activate-command-palette'); }")
+    page.locator(".lm-CommandPalette-input").fill("All Sessions")
+    page.locator(".lm-CommandPalette-item[data-command='nextpyp-nb:sessions']").click()
+    page.locator(".nb-sessions .nb-session-search").wait_for(timeout=120_000)
