@@ -2,9 +2,11 @@
 
 import re
 import time
+from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import expect
 
 from nextpyp_nb.session import open_session
 from nextpyp_nb.session.manual_picks import merged_picks
@@ -62,15 +64,17 @@ def test_counts_rise_and_the_newest_micrograph_is_drawn(open_page):
     wait(lambda: "micrographs" in page.locator(".nb-table .nb-selected-count").inner_text(), 30, "no table")
 
 
-def test_stop_start_clear_and_restart_do_what_they_say(open_page):
-    page = open_page()
+def test_stop_start_clear_and_restart_do_what_they_say(open_page, demo):
+    page, session = open_page(), open_session("demo", root=demo[2] / "sessions")
     wait(lambda: count(page, "preprocess") >= 2, 90, "no micrographs")
     press(page, "preprocess", "stop")
     wait(lambda: state(page, "preprocess") == "stopped", 60, "Stop does not stop")
     wait(page.locator(".nb-track-preprocess .nb-stop").is_disabled, 30, "Stop is not disabled")
-    held = count(page, "preprocess")
+    held = len(session.micrographs)
+    # Words come one after the other: the count after the state.
+    wait(lambda: count(page, "preprocess") == held, 30, "the page counts others than there are")
     time.sleep(6)
-    assert count(page, "preprocess") == held
+    assert count(page, "preprocess") == len(session.micrographs) == held
     press(page, "preprocess", "start")
     wait(lambda: state(page, "preprocess") == "running", 30, "Start does not start")
     wait(lambda: count(page, "preprocess") > held, 60, "nothing goes on after Start")
@@ -139,13 +143,15 @@ def particles_shown(page):
 
 
 def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, demo):
-    page, session = open_page(), open_session("demo", root=demo[2] / "sessions")
+    session = open_session("demo", root=demo[2] / "sessions")
     wait(lambda: len(session.micrographs) >= 2, 90, "no micrographs")
-    page.locator(".nb-tab-micrographs").first.click()
-    page.locator(".nb-first").click()
     entry = session.micrographs.iloc[0].to_dict()
     count = int(entry["particles"])
-    wait(lambda: entry["name"] in page.locator(".nb-micrograph-name").inner_text(), 30, "not the first")
+    page = open_page()
+    page.locator(".nb-tab-micrographs").first.click()
+    # By its name: which is the first may change while movies are done anew.
+    page.locator(".nb-micrographs .nb-find input").fill(entry["name"])
+    wait(lambda: entry["name"] in page.locator(".nb-micrograph-name").inner_text(), 30, "another is shown")
     wait(lambda: particles_shown(page) == count, 30, "other particles than in the table")
 
     def particles():
@@ -177,7 +183,7 @@ def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, 
     radius.fill("60")
     radius.press("Tab")
     page.locator(".nb-try:enabled").click()
-    page.locator(".nb-show-tried").wait_for(timeout=120_000)
+    page.locator(".nb-show-tried").wait_for(timeout=240_000)
     tried = page.locator(".nb-tried-result")
     wait(lambda: "picking.radius = 60" in tried.inner_text(), 30, "the result does not say what was tried")
     assert session.settings.picking.radius != 60
@@ -190,10 +196,10 @@ def test_classes_come_and_are_accepted_and_rejected(open_page, demo):
     page.locator(".nb-tab-classes").first.click()
     wait(lambda: page.locator(".nb-tile").count() >= 2, 240, "no 2D classes within four minutes")
     session = open_session("demo", root=demo[2] / "sessions")
-    tiles = page.locator(".nb-tile")
-    one, two = (int(tiles.nth(i).get_attribute("data-identity")) for i in (0, 1))
-    for i, act in ((0, "accept"), (1, "reject")):
-        tiles.nth(i).click()
+    one, two = (int(page.locator(".nb-tile").nth(i).get_attribute("data-identity")) for i in (0, 1))
+    for identity, act in ((one, "accept"), (two, "reject")):
+        # Tiles change their places when a round ends.
+        page.locator(f".nb-tile[data-identity='{identity}']").click()
         page.locator(f".nb-{act}:enabled").click()
 
     def marks():
@@ -202,3 +208,68 @@ def test_classes_come_and_are_accepted_and_rejected(open_page, demo):
     wait(lambda: (marks().get(one), marks().get(two)) == (1, 0), 30, "the classes are not marked")
     page.locator(f".nb-tile.nb-accepted[data-identity='{one}']").wait_for()
     page.locator(f".nb-tile.nb-rejected[data-identity='{two}']").wait_for()
+
+
+def test_accepted_averages_become_templates_and_their_particles_are_exported(open_page, demo):
+    page, session = open_page(), open_session("demo", root=demo[2] / "sessions")
+    page.locator(".nb-tab-classes").first.click()
+    page.locator(".nb-tile.nb-accepted").first.wait_for()
+    page.locator(".nb-select-none").click()
+    page.locator(".nb-use-templates").click()
+    wait(lambda: session.settings.picking.method == "template", 30, "the averages are no templates")
+    page.locator(".nb-export-accepted").click()
+    page.locator(".nb-tab-operation").first.click()
+    job = page.locator(".nb-exports .nb-job").first
+    expect(job).to_contain_text("done", timeout=240_000)
+    (path,) = session.exports["path"]
+    expect(job).to_contain_text(path)
+    assert (Path(path) / "particles.star").is_file()
+
+
+def test_an_export_from_its_dialog_and_a_report_that_is_cancelled(open_page, demo):
+    page, out = open_page(), demo[2] / "out"
+    page.locator(".nb-export-open").click()
+    page.locator(".nb-export-filter input").fill("particles>=1")
+    page.locator(".nb-export-out input").fill(str(out))
+    page.locator(".nb-export-out input").press("Tab")
+    page.locator(".nb-export-start:enabled").click()
+    expect(page.locator(".nb-banner")).to_contain_text("exporting", timeout=30_000)
+    expect(page.locator(".nb-export")).to_be_hidden()
+    job = page.locator(".nb-exports .nb-job", has_text="of “particles>=1”")
+    expect(job.locator(".nb-job-text")).to_contain_text(str(out), timeout=30_000)
+    expect(job).to_contain_text("done", timeout=240_000)
+    assert (out / "micrographs.star").is_file()
+    job.locator(".nb-job-log-open").click()
+    expect(job.locator(".nb-job-log")).to_contain_text("exporting", timeout=30_000)
+    page.locator(".nb-export-open").click()
+    page.locator(".nb-report-start").click()
+    report = page.locator(".nb-exports .nb-job", has_text="Report")
+    report.locator(".nb-job-cancel").click()
+    expect(report).to_contain_text("cancelled", timeout=30_000)
+    expect(report.locator(".nb-job-cancel")).to_be_hidden()
+
+
+def test_the_gain_is_checked_on_the_first_movies(open_page):
+    page = open_page()
+    page.locator(".nb-tab-settings").first.click()
+    page.locator(".nb-side-tab.nb-tab-gain").click()
+    page.locator(".nb-check-gain").click()
+    told = page.locator(".nb-gain-told")
+    expect(told).to_contain_text("Checking on the first movies", timeout=30_000)
+    expect(told).to_contain_text("fits: ", timeout=240_000)
+    expect(told.locator("img")).to_be_visible(timeout=30_000)
+    expect(page.locator(".nb-check-gain")).to_be_enabled(timeout=30_000)
+
+
+def test_cancel_all_stops_everything_once_it_is_confirmed(open_page, demo):
+    page, session = open_page(), open_session("demo", root=demo[2] / "sessions")
+    page.locator(".nb-cancel").click()
+    page.locator(".nb-operation .nb-tracks > .nb-confirm .nb-leave").click()
+    assert session.status().runner == "running"
+    page.locator(".nb-cancel").click()
+    page.locator(".nb-operation .nb-tracks > .nb-confirm .nb-sure").click()
+    for track in ("transfer", "preprocess", "classify"):
+        wait(lambda track=track: state(page, track) == "stopped", 60, f"{track} does not stop")
+    expect(page.locator(".nb-session-state")).to_contain_text("stopped", timeout=60_000)
+    expect(page.locator(".nb-cancel")).to_be_disabled(timeout=30_000)
+    expect(page.locator(".nb-start-all")).to_be_enabled(timeout=30_000)
