@@ -114,7 +114,11 @@ class ClassesPage(Box):
     @guarded
     def update_now(self) -> None:
         """Start a round over what is there."""
-        self.live.do(self.session.update_classes, doing="Update classes")
+        self.live.do(
+            self.session.update_classes,
+            lambda answer: self.banner.tell(answer.message),
+            doing="Update classes",
+        )
 
     @guarded
     def show_particles(self) -> None:

@@ -33,6 +33,7 @@ def made_session(root, name="grid"):
             store.movie_failed(movie, "truncated: 37 of 40 frames readable")
         for number in (1, 2):
             _round(store, session, number)
+        store.movie_acquisitions({}, {n: 1 + n % 3 for n in session.micrographs["id"]})
     for micrograph in session.micrographs["name"].iloc[-WITH_FILES:]:
         _files(session, micrograph)
     movies = root / "movies"

@@ -208,6 +208,10 @@ def test_classes_come_and_are_accepted_and_rejected(open_page, demo):
     wait(lambda: (marks().get(one), marks().get(two)) == (1, 0), 30, "the classes are not marked")
     page.locator(f".nb-tile.nb-accepted[data-identity='{one}']").wait_for()
     page.locator(f".nb-tile.nb-rejected[data-identity='{two}']").wait_for()
+    done = int((session.rounds["state"] == "done").sum())
+    page.locator(".nb-update-classes").click()
+    expect(page.locator(".nb-banner")).to_contain_text("particles begins", timeout=30_000)
+    wait(lambda: int((session.rounds["state"] == "done").sum()) > done, 240, "no round after Update now")
 
 
 def test_accepted_averages_become_templates_and_their_particles_are_exported(open_page, demo):
@@ -247,6 +251,13 @@ def test_an_export_from_its_dialog_and_a_report_that_is_cancelled(open_page, dem
     report.locator(".nb-job-cancel").click()
     expect(report).to_contain_text("cancelled", timeout=30_000)
     expect(report.locator(".nb-job-cancel")).to_be_hidden()
+    page.locator(".nb-export-open").click()
+    page.locator(".nb-report-start").click()
+    made = page.locator(".nb-exports .nb-job", has_text="Report").filter(has_not_text="cancelled")
+    expect(made).to_contain_text("done", timeout=240_000)
+    session = open_session("demo", root=demo[2] / "sessions")
+    path = session.exports.loc[session.exports["state"] == "done", "path"].iloc[-1]
+    assert "CTF" in Path(path).read_text()
 
 
 def test_the_gain_is_checked_on_the_first_movies(open_page):

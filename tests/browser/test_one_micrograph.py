@@ -204,6 +204,47 @@ def test_a_named_filter_gates_2d_and_is_deleted(table, session):
     expect(bar.locator(".nb-selected-count")).to_have_text(f"{MICROGRAPHS} micrographs")
 
 
+def test_what_is_not_selected_is_excluded(table, session):
+    bar = table.locator(".nb-table .nb-selection-bar")
+    bar.locator(".nb-add-condition").click()
+    bar.locator(".nb-condition-column select").select_option(label="CTF resolution, Å")
+    bar.locator(".nb-condition-low input").fill("")
+    bar.locator(".nb-condition-high input").fill("9")
+    if bar.locator(".nb-condition-not input").is_checked():
+        bar.locator(".nb-condition-not input").uncheck()
+    bar.locator(".nb-condition-add").click()
+    # One has no number: its fit failed, and that is what the Gallery says of it.
+    fits = session.micrographs.set_index("name")["fit_resolution"]
+    coarse = fits.index[~(fits <= 9)].tolist()
+    expect(bar.locator(".nb-selected-count")).to_have_text(
+        f"{MICROGRAPHS - len(coarse)} of {MICROGRAPHS} selected"
+    )
+    bar.locator(".nb-exclude-rest").click()
+    bar.locator(".nb-clear-selection").click()
+    table.locator(".nb-tab-gallery").first.click()
+    table.locator(".nb-gallery-state select").select_option("excluded")
+    expect(table.locator(".nb-gallery-count")).to_have_text(f"{(fits > 9).sum()} shown")
+    assert session.micrographs.loc[session.micrographs["excluded"], "name"].tolist() == coarse
+    session.exclude(coarse, False).wait(10)
+    expect(table.locator(".nb-gallery-count")).to_have_text("0 shown")
+    table.locator(".nb-gallery-state select").select_option("all")
+
+
+def test_plots_over_order_and_coloured_by_shot_group(shown):
+    shown.locator(".nb-tab-plots").first.click()
+    series = shown.locator(".nb-plot-series-1")
+    expect(series).to_be_visible()
+    shown.locator(".nb-over select").select_option("order")
+    expect(series).to_contain_text("order of arrival")
+    shown.locator(".nb-colour select").select_option("shot group")
+    legend = shown.locator(".nb-plot-tools .nb-swatches span")
+    expect(legend).to_have_text(["1", "2", "3"])
+    shown.locator(".nb-colour select").select_option("none")
+    expect(legend).to_have_count(0)
+    shown.locator(".nb-over select").select_option("time")
+    expect(series).not_to_contain_text("order of arrival")
+
+
 def test_a_column_of_ones_own_is_offered_by_itself(table, session):
     session.set_column("early_share", dict.fromkeys(session.micrographs["name"], 0.25)).wait(10)
     bar = table.locator(".nb-table .nb-selection-bar")
