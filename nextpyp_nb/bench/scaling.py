@@ -1,17 +1,14 @@
 """A session with more and more workers: real tracks and Dask, kernels that sleep for a GPU's cost."""
 
 import contextlib
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
+from nextpyp_nb.bench.faults.cluster import Cluster
 from nextpyp_nb.bench.faults.pretend import FUNCTION, pretend_session, run, write_movies
 from nextpyp_nb.bench.report import show, write_json
 from nextpyp_nb.tracks.runner import Runner
@@ -57,10 +54,13 @@ class _Scaled(Runner):
 def _session(root: Path, workers: int, cost: float, per_worker: int) -> dict[str, Any]:
     count = workers * per_worker
     write_movies(root / "camera", count)
-    with _cluster(root, workers) as (address, processes):
+    with contextlib.closing(Cluster(root)) as cluster:
+        for number in range(workers):
+            cluster.start_worker(str(number))
+        processes = [psutil.Process(p.pid) for p in (cluster.scheduler, *cluster.workers.values())]
         session = pretend_session(
             root / "sessions", root / "camera", transfer__operation="link", resources__engine="dask",
-            resources__address=address,
+            resources__address=cluster.address,
         )  # fmt: skip
         (session.folder / "cost").write_text(str(cost))
         parts = ([psutil.Process()], processes[:1], processes[1:])
@@ -78,29 +78,6 @@ def _session(root: Path, workers: int, cost: float, per_worker: int) -> dict[str
         "of_ideal": rate * cost / workers, "overhead_ms": 1000 * (workers / rate - cost),
         "runner_cpu_ms": used[0], "scheduler_cpu_ms": used[1], "workers_cpu_ms": used[2],
     }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _cluster(root: Path, workers: int) -> Iterator[tuple[str, list[psutil.Process]]]:
-    """The address of a scheduler with so many workers here, and their processes, the scheduler's first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    commands = [["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]]
-    quiet = ["--no-nanny", "--no-dashboard", "--local-directory", str(root)]
-    commands += workers * [["dask_worker", address, "--nthreads", "1", *quiet]]
-    with contextlib.ExitStack() as stack:
-        processes = []
-        for command in commands:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{command[0]}", *command[1:]],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            processes.append(psutil.Process(process.pid))
-        yield address, processes
 
 
 def _cpu(processes: list[psutil.Process]) -> float:

@@ -44,8 +44,8 @@ def transfer_movie(
     """
     if is_remote(str(found.source)):
         return _fetch(found, raw, name, chosen, throttle)
-    check_source(found, roots)
     if chosen.operation != "link" and chosen.compress != "none" and compressible(found.source):
+        check_source(found, roots)
         raw.mkdir(parents=True, exist_ok=True)
         return _compress(found, raw / f"{name}.tiff", chosen.compress, throttle)
     place = raw / f"{name}{movie_suffix(found.source)}"

@@ -11,6 +11,7 @@ import pytest
 
 from nextpyp_nb.bench.browser import browser_path, served
 from nextpyp_nb.bench.browser import chromium as launched
+from nextpyp_nb.session import open_session
 from tests.browser.made import made_session
 
 
@@ -47,6 +48,14 @@ def shown(chromium, whole):
     page.wait_for_selector(".nb-track-transfer .nb-count-done")
     yield page
     page.close()
+
+
+@pytest.fixture
+def session(whole):
+    """The session "grid" itself."""
+    found = open_session("grid", root=whole[1])
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from nextpyp_nb.session import open_session
 from tests.browser.made import MICROGRAPHS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 expect.set_options(timeout=30_000)
-
-
-@pytest.fixture
-def session(whole):
-    found = open_session("grid", root=whole[1])
-    yield found
-    found.close()
 
 
 @pytest.fixture
