@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint browser labextension screenshots wheel clean
+.PHONY: demo test lint browser hub labextension screenshots wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nextpyp-nb demo
 
-test: $(VENV)/.tested browser lint
+test: $(VENV)/.tested browser hub lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.tested
@@ -19,6 +19,11 @@ lint: $(VENV)/.tested
 
 browser:
 	@sh .ci/browser
+
+# JupyterHub's proxy is a program of node; without npm the tests of the hub are skipped, and say so.
+hub: $(VENV)/.installed
+	@[ -x $(BIN)/configurable-http-proxy ] || ! command -v npm >/dev/null || \
+	  npm install --silent --no-audit --no-fund --global --prefix $(VENV) configurable-http-proxy@5
 
 # The pictures in docs/screenshots, of a session on simulated movies: some minutes.
 screenshots: $(VENV)/.tested browser

@@ -40,8 +40,8 @@ def page_server(
             "template": "nextpyp", "strip_sources": True, "file_allowlist": ["^$"],
             "preheat_kernel": kernels > 0, "default_pool_size": max(1, kernels),
             "multi_kernel_manager_class": "nextpyp_nb.page_kernels.PageKernels",
-            # The side bar needs JupyterLab's file browser, and fails where there is none.
-            "extension_denylist": ["nextpyp-nb"],
+            # They need JupyterLab's file browser or launcher, and fail where there is none.
+            "extension_denylist": ["nextpyp-nb", "@jupyterhub/jupyter-server-proxy"],
         },
         "MappingKernelManager": {"cull_idle_timeout": IDLE, "cull_interval": IDLE // 4},
         # Sockets of the file system: other users of the machine cannot listen in.

@@ -1,4 +1,4 @@
-"""The documented JupyterHub: staff open the list of sessions, others do not; its groups are known."""
+"""The documented JupyterHub: staff open the list of sessions, scientists servers of their own; its groups."""
 
 import importlib.util
 import json
@@ -17,12 +17,15 @@ from nextpyp_nb.session import create_session
 from nextpyp_nb.session.groups import role
 from nextpyp_nb.settings import Settings, read_site
 
-CONFIG = Path(__file__).parents[2] / "docs" / "jupyterhub_config.py"
-PROGRAMS = ("jupyterhub", "jupyter-standaloneproxy", "configurable-http-proxy")
+TREE = Path(__file__).parents[2]
+CONFIG = TREE / "docs" / "jupyterhub_config.py"
+PREBUILT = TREE / "labextension" / "prebuilt"
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+PROXY = "configurable-http-proxy"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        importlib.util.find_spec("jupyterhub") is None or not all(map(shutil.which, PROGRAMS)),
+        importlib.util.find_spec("jupyterhub") is None or not shutil.which(PROXY, path=PATH),
         reason="needs jupyterhub and jupyter-server-proxy (pip), configurable-http-proxy (npm)",
     ),
 ]
@@ -39,7 +42,12 @@ def hub(tmp_path_factory):
         {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
     )
     create_session("grid-5", settings=settings, root=top / "sessions").close()
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    kept = {"PATH": PATH, "NEXTPYP_NB_SITE": str(site)}
+    if "PYTHONPATH" in os.environ:
+        kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    # The side bar of this checkout, wherever the package is installed.
+    (top / "labextensions").mkdir()
+    (top / "labextensions" / "nextpyp-nb").symlink_to(PREBUILT)
     config = top / "config.py"
     config.write_text(
         CONFIG.read_text()
@@ -52,15 +60,19 @@ c.JupyterHub.bind_url = "http://127.0.0.1:{PORTS[0]}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{PORTS[1]}"
 c.JupyterHub.hub_port = {PORTS[2]}
 for service in c.JupyterHub.services:
-    service["environment"] = {kept | {"NEXTPYP_NB_SITE": str(site)}!r}
+    service["environment"] = {kept!r}
+c.Spawner.environment = {kept | {"JUPYTER_PATH": str(top)}!r}
+c.Spawner.args = ["--allow-root", "--ServerApp.jpserver_extensions={{'nextpyp_nb.server': True}}"]
+c.SimpleLocalProcessSpawner.home_dir_template = "{top}/home/{{username}}"
 c.JupyterHub.services[1]["command"][-1] = "{top}/groups.json"
 """
     )
     log = top / "hub.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, shutil.which("jupyterhub"), "-f", str(config)],
+            [sys.executable, "-m", "jupyterhub", "-f", str(config)],
             cwd=top, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | {"PATH": PATH},
         )  # fmt: skip
     until = time.monotonic() + 180
     while "Route added /services/sessions" not in log.read_text() or not answers(10101):
@@ -72,10 +84,10 @@ c.JupyterHub.services[1]["command"][-1] = "{top}/groups.json"
     process.wait(60)
 
 
-def _log_in(chromium, hub, name):
+def _log_in(chromium, hub, name, where="services/sessions/"):
     page = chromium.new_context().new_page()
-    page.set_default_timeout(180_000)
-    page.goto(f"{hub[0]}/services/sessions/")
+    page.set_default_timeout(90_000)
+    page.goto(f"{hub[0]}/{where}")
     page.fill("input[name=username]", name)
     page.fill("input[name=password]", "x")
     page.click("#login_submit")
@@ -95,6 +107,18 @@ def test_scientists_do_not_get_to_the_staff_page(chromium, hub):
     page.get_by_text("403").first.wait_for()
     assert page.locator(".nb-app").count() == 0
     page.context.close()
+
+
+def test_scientists_have_servers_of_their_own(chromium, hub):
+    page = _log_in(chromium, hub, "ada", "hub/spawn/ada")
+    page.get_by_title("Cryo-EM sessions").click()
+    page.wait_for_selector("[data-session=grid-5]")
+    page.locator(".jp-LauncherCard", has_text="New Single-Particle Session").click()
+    page.wait_for_selector(".nb-new-session .nb-create")
+    page.context.close()
+    other = _log_in(chromium, hub, "operator", "user/ada/lab")
+    other.get_by_text("403").first.wait_for()
+    other.context.close()
 
 
 def test_groups_of_the_hub_are_groups_of_sessions(hub):
