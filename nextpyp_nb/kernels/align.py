@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 from scipy.fft import prev_fast_len
 
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, fft_module, ndimage_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
+from nextpyp_nb.kernels.fourier import bin_image
 from nextpyp_nb.records import FloatArray
 
 SEARCH_PX = 64
 FINE_PX = 6
+NEAR_PX = 3  # once all frames are there within a px
 EDGE_PX = 4
 EDGE_CONTRAST = 4.0
 FLAT_PX = 12
 FINE_ROUNDS = 4
 TOLERANCE_PX = 0.02
 COARSE, COARSE_BFACTOR = 4.0, 30.0  # times the fine one, at least px²
-SMALLEST_WEIGHT = 0.02
+SMALLEST_WEIGHT = 0.2
+HALF_BAND = 0.25  # cycles/px, what frames of half the size hold
 SAMPLING = 0.4  # of the width of a correlation peak
 SURE = 5.0
 COARSE_ROUNDS = 2
@@ -31,21 +34,19 @@ WALKS = (0.0, *np.geomspace(1e-2, 1e4, 13))
 WALK_EVIDENCE = 8.0
 
 
-def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatArray:
-    """Find how the specimen moved between frames: (frame, y, x) -> shifts (frame, 2) in (y, x) px.
+def align_frames(fine: "FrameSpectra", *, group: int = 1) -> FloatArray:
+    """Find how the specimen moved between frames: shifts (frame, 2) in (y, x) px.
 
-    ``frames`` hold what moves (``moving_part``).
     A feature at p in frame 0 is at p + shifts[f] in frame f. Each frame is correlated with the sum of the
-    others, damped by exp(-2 bfactor k²) with k in cycles/px; the sum moves along until nothing changes.
+    others; the sum moves along until nothing changes.
     Frames too weak to be seen are taken in larger groups; where nothing is seen the shifts are zero.
     """
-    n = len(frames)
+    n = fine.n_frames
     shifts: FloatArray = np.zeros((n, 2))
     if n < 2:
         return shifts
-    fine = _Spectra(frames, bfactor)
-    coarse = fine.damped(max(COARSE * bfactor, COARSE_BFACTOR))
-    search = min(SEARCH_PX, min(frames.shape[1:]) // 4)
+    coarse = fine.damped(max(COARSE * fine.bfactor, COARSE_BFACTOR))
+    search = min(SEARCH_PX, min(fine.shape) // 4)
     for _ in range(COARSE_ROUNDS):
         for some, size in _attempts(coarse, fine, group, n):
             offsets, height = some.offsets(shifts, search, size)
@@ -57,11 +58,14 @@ def align_frames(frames: Any, *, bfactor: float = 8.0, group: int = 1) -> FloatA
         shifts = _from_first(shifts + _bridged(offsets, height > SURE))
         if np.abs(offsets).max() < FINE_PX / 2 and (height > SURE).all():
             break
+    search = min(search, FINE_PX)
     for _ in range(FINE_ROUNDS):
-        offsets, _height = fine.offsets(shifts, min(search, FINE_PX), group)
+        offsets, _height = fine.offsets(shifts, search, group)
         before, shifts = shifts, _from_first(shifts + offsets)
-        if np.abs(shifts - before).max() < TOLERANCE_PX:
+        change = np.abs(shifts - before).max()
+        if change < TOLERANCE_PX:
             break
+        search = min(search, NEAR_PX + int(change))
     return shifts
 
 
@@ -107,8 +111,7 @@ def moving_part(frames: Any) -> Any:
 def _halved(image: Any) -> Any:
     """Means of 2 × 2 px: what is smooth over several px is smoothed at a fraction of the cost."""
     ny, nx = image.shape
-    image = array_module(image).pad(image, ((0, ny % 2), (0, nx % 2)), mode="edge")
-    return image.reshape((ny + 1) // 2, 2, (nx + 1) // 2, 2).mean(axis=(1, 3))
+    return bin_image(array_module(image).pad(image, ((0, ny % 2), (0, nx % 2)), mode="edge"), 2)
 
 
 def _doubled(image: Any, shape: tuple[int, int]) -> Any:
@@ -125,14 +128,18 @@ def _doubled(image: Any, shape: tuple[int, int]) -> Any:
     return image
 
 
-class _Spectra:
-    """Low frequencies of all frames, moved back by what is known of their shifts."""
+class FrameSpectra:
+    """Low frequencies of frames (frame, y, x), moved back by what is known of their shifts.
+
+    ``frames`` hold what moves (``moving_part``); what correlates is damped by exp(-2 bfactor k²) with k in
+    cycles/px.
+    """
 
     def __init__(self, frames: Any, bfactor: float) -> None:
         xp = array_module(frames)
-        ny, nx = (prev_fast_len(n, real=True) for n in frames.shape[1:])
-        self._shape = ny, nx
-        self._band = low_band(self._shape, bfactor, SMALLEST_WEIGHT)
+        ny, nx = (2 * prev_fast_len(n // 2, real=True) for n in frames.shape[1:])
+        self.n_frames, self.shape, self.bfactor = len(frames), (ny, nx), bfactor
+        self._band = low_band(self.shape, bfactor, SMALLEST_WEIGHT, HALF_BAND)
         self._at: FloatArray = np.zeros((len(frames), 2))
         self._values = xp.empty((1, len(frames), *self._band.weight.shape), xp.complex64)
         together = FRAMES_AT_ONCE if on_gpu(frames) else 1
@@ -141,14 +148,29 @@ class _Spectra:
             self._values[0, some] = low_spectra(frames[some, :ny, :nx], self._band)
         self._step = 1
 
-    def damped(self, bfactor: float) -> "_Spectra":
+    def damped(self, bfactor: float) -> "FrameSpectra":
         """A copy in the narrower band of a larger ``bfactor``."""
         narrow = copy(self)
-        narrow._band = low_band(self._shape, bfactor, SMALLEST_WEIGHT)
+        narrow._band = low_band(self.shape, bfactor, SMALLEST_WEIGHT)
         rows = np.flatnonzero(np.isin(self._band.rows, narrow._band.rows))
-        narrow._values = self._values[:, :, rows, : len(narrow._band.kx)].copy()
+        narrow._values = self._values[:, :, rows, : len(narrow._band.kx)]
         narrow._step = max(1, int(SAMPLING * np.sqrt(bfactor)))
         return narrow
+
+    def halved(self, shifts: FloatArray) -> Any:
+        """The frames moved back by ``shifts``, float32 (frame, y, x) with pixels twice as large."""
+        self._move_back(shifts)
+        ny, nx = (n // 2 for n in self.shape)
+        rows, columns = np.abs(self._band.ky) * self.shape[0] < ny / 2, (nx + 1) // 2
+        half = array_module(self._values).zeros((self.n_frames, ny, nx // 2 + 1), np.complex64)
+        half[:, self._band.rows[rows] % ny, :columns] = 0.25 * self._values[0][:, rows, :columns]
+        return fft_module(half).irfft2(half, s=(ny, nx), overwrite_x=True)
+
+    def _move_back(self, shifts: FloatArray) -> Any:
+        """Move the frames back by ``shifts`` of them as recorded; their sum."""
+        total = move_back(self._values, self._band, (shifts - self._at)[None])
+        self._at = shifts
+        return total
 
     def offsets(self, shifts: FloatArray, search: int, group: int) -> tuple[FloatArray, FloatArray]:
         """Where each frame, moved back, correlates best with the sum of the others; peak height over noise.
@@ -156,8 +178,7 @@ class _Spectra:
         Frames are taken in groups of ``group``.
         """
         xp, n = array_module(self._values), len(shifts)
-        total = move_back(self._values, self._band, (shifts - self._at)[None])
-        self._at = shifts
+        total = self._move_back(shifts)
         parts = self._values
         if group > 1:
             parts = [parts[:, first : first + group].sum(axis=1) for first in range(0, n, group)]

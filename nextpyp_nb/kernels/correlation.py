@@ -37,10 +37,10 @@ class Band:
 
 
 @lru_cache(maxsize=8)
-def low_band(shape: tuple[int, int], bfactor: float, smallest: float) -> Band:
-    """The frequencies of images (y, x) that are damped by no more than ``smallest``."""
+def low_band(shape: tuple[int, int], bfactor: float, smallest: float, reach: float = 0.0) -> Band:
+    """The frequencies of images (y, x) that are damped by no more than ``smallest`` or below ``reach``."""
     ky, kx = (k.ravel() for k in rfft_frequency(shape))
-    far = np.sqrt(-np.log(smallest) / (2 * bfactor)) if bfactor > 0 else 1.0
+    far = max(reach, np.sqrt(-np.log(smallest) / (2 * bfactor)) if bfactor > 0 else 1.0)
     rows = np.flatnonzero(np.abs(ky) < far)
     ky, kx = ky[rows], kx[kx < far]
     square = ky[:, None] ** 2 + kx**2

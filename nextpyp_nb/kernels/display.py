@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
-from nextpyp_nb.kernels.fourier import fourier_resize
+from nextpyp_nb.kernels.backend import array_module, to_numpy
+from nextpyp_nb.kernels.fourier import bin_image, fourier_resize
 
 Picture = NDArray[np.uint8]
 
@@ -22,13 +22,13 @@ def preview(average: Any, max_side: int = PREVIEW_SIDE) -> Picture:
     """Micrograph (y, x) shrunk to at most ``max_side`` px, softened by one pixel, contrast by percentiles."""
     if max_side < 1:
         raise ValueError(f"got a side of {max_side} px, expected 1 or more")
-    return _softened(_shrunk(average, max_side))
+    return stretch(_shrunk(average, max_side))
 
 
 def pictures(average: Any) -> tuple[Picture, Picture]:
     """A preview, and one small enough for a table that is made from it."""
     large = _shrunk(average, PREVIEW_SIDE)
-    return _softened(large), _softened(_shrunk(large, THUMBNAIL_SIDE))
+    return stretch(large), stretch(_shrunk(large, THUMBNAIL_SIDE))
 
 
 def _shrunk(average: Any, max_side: int) -> Any:
@@ -36,19 +36,11 @@ def _shrunk(average: Any, max_side: int) -> Any:
     image = xp.nan_to_num(xp.asarray(average, xp.float32))
     shrink = max(max(image.shape) / max_side, 1.0)
     shape = tuple(max(1, round(length / shrink)) for length in image.shape)
-    return fourier_resize(_bin(image, int(shrink / 2)), shape)
-
-
-def _softened(image: Any) -> Picture:
-    return stretch(ndimage_module(image).gaussian_filter(image, _SOFTNESS), _MICROGRAPH_RANGE)
-
-
-def _bin(image: Any, factor: int) -> Any:
-    """Mean of ``factor`` x ``factor`` blocks where they fit exactly; the image itself otherwise."""
-    ny, nx = image.shape
-    if factor < 2 or ny % factor or nx % factor:
-        return image
-    return image.reshape(ny // factor, factor, nx // factor, factor).mean(axis=(1, 3))
+    factor = max(1, int(shrink / 2))
+    # Binned only where all lines are counted.
+    return fourier_resize(
+        image if any(n % factor for n in image.shape) else bin_image(image, factor), shape, soften=_SOFTNESS
+    )
 
 
 def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:

@@ -10,27 +10,41 @@ from nextpyp_nb.kernels.backend import array_module, fft_module
 from nextpyp_nb.records import FloatArray
 
 
-def fourier_resize(image: Any, shape: tuple[int, int]) -> Any:
+def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> Any:
     """Resample real images by cropping or padding their transform; the mean of the image is kept.
 
     ``image`` is (..., y, x), the result float32 (..., *shape) over the same field of view. Of an even axis
-    that changes its size the Nyquist line is dropped, since half of it is unknown.
+    that changes its size the Nyquist line is dropped, since half of it is unknown. ``soften`` is the width
+    (standard deviation) of a Gaussian that the result is blurred by, in its px.
     """
     xp, fft = array_module(image), fft_module(image)
     ny, nx = image.shape[-2:]
     if min(shape) < 1:
         raise ValueError(f"cannot resize {ny} × {nx} px to {tuple(shape)}: both sides must be positive")
     image = xp.asarray(image, dtype=xp.float32)
-    if (ny, nx) == tuple(shape):
+    if (ny, nx) == tuple(shape) and not soften:
         return image.copy()
     transform = fft.rfft(image, axis=-1)
     keep_x = (min(nx, shape[1]) + 1) // 2 if nx != shape[1] else nx // 2 + 1
     transform = fft.fft(transform[..., :keep_x], axis=-2)
     if ny != shape[0]:
         transform = _resize_rows(xp, transform, shape[0])
+    if soften:
+        ky, kx = rfft_frequency(shape)
+        transform *= xp.asarray(np.exp(-2 * (np.pi * soften * ky) ** 2))
+        transform *= xp.asarray(np.exp(-2 * (np.pi * soften * kx[:, : transform.shape[-1]]) ** 2))
     transform = fft.ifft(transform, axis=-2)
     resized = fft.irfft(transform, n=shape[1], axis=-1)
     return resized * xp.float32(shape[0] * shape[1] / (ny * nx))
+
+
+def bin_image(image: Any, factor: int) -> Any:
+    """Means of ``factor`` × ``factor`` px of a float32 image (y, x); lines that are left over are dropped."""
+    ny, nx = (n // factor * factor for n in image.shape)
+    # Sums of slices cost a tenth of a mean over short axes.
+    rows = sum((image[k:ny:factor, :nx] for k in range(1, factor)), image[:ny:factor, :nx])
+    total = sum((rows[:, k::factor] for k in range(1, factor)), rows[:, ::factor])
+    return total * np.float32(1 / factor**2)
 
 
 def _resize_rows(xp: Any, transform: Any, rows: int) -> Any:

@@ -14,15 +14,15 @@ from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back, read_splines
 from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
-SIZE, SPACING = 96, 64  # px
-REACH = 6  # px
+SIZE, SPACING = 48, 32  # px
+STEP, REACH = 0.5, 6  # of the correlation maps: px, steps
 BFACTOR = 100.0  # Å²
-SMALLEST_WEIGHT = 0.02
+SMALLEST_WEIGHT = 0.2
 AMOUNTS = (0.15, 0.3, 0.6)  # Å, usual motion by each shape over a movie
 CURVED = 0.36
 PATCHES_AT_ONCE = 64
 ROUNDS = 3
-TOLERANCE_PX = 0.05
+TOLERANCE_STEPS = 0.05
 TOLERANCE, MOST_STEPS = 1e-3, 40  # of usual amounts
 FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
 POOLED_FRAMES = 8
@@ -44,28 +44,29 @@ USUAL = np.array([1, 1, CURVED, CURVED, CURVED])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Patches:
-    """Spectra (patch, frame, ky, kx) of windows, moved back as the whole frame moves.
-
-    ``centres`` (patch, 2) are in -0.5..0.5.
-    """
+    """Spectra (patch, frame, ky, kx) of windows; ``centres`` (patch, 2) are in -0.5..0.5."""
 
     centres: FloatArray
     spectra: Any
     band: Band
 
 
-def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> FloatArray | None:
+def fit_local_motion(
+    frames: Any, shifts: FloatArray, *, shape: FloatArray, pixel_size: float
+) -> FloatArray | None:
     """Motion of the parts against the whole: (frame, y, x) and shifts (frame, 2) px -> (2, 6, 3) px or None.
 
-    ``frames`` hold what moves (``moving_part``), ``pixel_size`` is theirs in Å. The coefficients are those of
-    MotionModel.local. They count only where some frames foretell how the parts move in the others; else None.
+    ``frames`` hold what moves, each moved back by its shift (``FrameSpectra.halved``), ``pixel_size`` is
+    theirs in Å, ``shape`` (2,) px the size of the whole frame, of which they may lack some lines at the end.
+    The coefficients are those of MotionModel.local. They count only where some frames foretell how the parts
+    move in the others; else None.
     """
     n = len(frames)
-    patches = _cut(frames, shifts, BFACTOR / pixel_size**2) if n >= FEWEST_FRAMES else None
+    patches = _cut(frames, shifts, shape, BFACTOR / pixel_size**2) if n >= FEWEST_FRAMES else None
     if patches is None:
         return None
     factors = _time_factors(n)
-    unit = _design(patches.centres, n, factors) / pixel_size
+    unit = _design(patches.centres, n, factors) / (STEP * pixel_size)
     at: FloatArray = np.zeros((*unit.shape[:2], 2))
     maps = _maps(patches, at)
     amount = _usual_amount(maps, unit)
@@ -76,7 +77,7 @@ def fit_local_motion(frames: Any, shifts: FloatArray, *, pixel_size: float) -> F
     for left in reversed(range(ROUNDS)):
         found = _fit(maps, design, found, at)
         before, at = at, design @ found
-        if not left or np.abs(at - before).max() < TOLERANCE_PX:
+        if not left or np.abs(at - before).max() < TOLERANCE_STEPS:
             break
         maps = _maps(patches, at - before)
     found = found.reshape(len(SHAPES), len(POWERS), 2) * (amount / pixel_size * USUAL[:, None, None])
@@ -103,16 +104,15 @@ def _design(centres: FloatArray, n: int, factors: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("ps,fk->pfsk", space, time).reshape(len(space), n, -1))
 
 
-def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
+def _cut(frames: Any, shifts: FloatArray, shape: FloatArray, bfactor: float) -> _Patches | None:
     """Overlapping sine windows, which make up an even cover of what stays in the frame throughout."""
     xp = array_module(frames)
-    whole = np.round(shifts).astype(int)
-    low = np.maximum(0, -whole.min(axis=0))
-    high = np.array(frames.shape[1:]) - np.maximum(0, whole.max(axis=0))
+    low = np.ceil(np.maximum(0, -shifts.min(axis=0)))
+    high = np.array(frames.shape[1:]) - np.ceil(np.maximum(0, shifts.max(axis=0)))
     if (high - low < SIZE).any():
         return None
     tops, lefts = (
-        np.linspace(a, b - SIZE, max(2, round((b - SIZE - a) / SPACING) + 1)).astype(int)
+        np.linspace(a, b - SIZE, max(2, int(np.ceil((b - SIZE - a) / SPACING)) + 1)).astype(int)
         for a, b in zip(low, high, strict=True)
     )
     corners = np.array([(row, column) for row in tops for column in lefts])
@@ -123,34 +123,26 @@ def _cut(frames: Any, shifts: FloatArray, bfactor: float) -> _Patches | None:
     together = PATCHES_AT_ONCE if on_gpu(frames) else 1
     for first in range(0, len(corners), together):
         some = slice(first, first + together)
-        spectra[some] = low_spectra(_windows(frames, corners[some], whole), band)
-    move_back(spectra, band, np.broadcast_to(shifts - whole, (len(corners), *shifts.shape)))
-    return _Patches(
-        centres=(corners + SIZE / 2) / np.array(frames.shape[1:]) - 0.5, spectra=spectra, band=band
-    )
+        spectra[some] = low_spectra(_windows(frames, corners[some]), band)
+    return _Patches(centres=(corners + SIZE / 2) / shape - 0.5, spectra=spectra, band=band)
 
 
-def _windows(frames: Any, corners: FloatArray, whole: FloatArray) -> Any:
-    """Windows (patch, frame, SIZE, SIZE) of frames, from ``corners`` (patch, 2) + ``whole`` (frame, 2) on."""
+def _windows(frames: Any, corners: FloatArray) -> Any:
+    """Windows (patch, frame, SIZE, SIZE) of frames, from ``corners`` (patch, 2) on."""
     xp = array_module(frames)
     window = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
     window = xp.asarray(window[:, None] * window)
     if on_gpu(frames):
-        y, x = xp.asarray(np.moveaxis(corners[:, None] + whole, -1, 0))[..., None, None]
-        pixel = xp.arange(SIZE)
-        frame = xp.arange(len(whole))[:, None, None]
+        y, x = xp.asarray(corners.T)[:, :, None, None, None]
+        pixel, frame = xp.arange(SIZE), xp.arange(len(frames))[:, None, None]
         return frames[frame, y + pixel[:, None], x + pixel] * window
-    windows = np.empty((len(corners), len(whole), SIZE, SIZE), np.float32)
-    for patch, corner in enumerate(corners):
-        for frame, (y, x) in enumerate(corner + whole):
-            np.multiply(frames[frame, y : y + SIZE, x : x + SIZE], window, out=windows[patch, frame])
-    return windows
+    return np.stack([frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]) * window
 
 
 def _maps(patches: _Patches, further: FloatArray) -> Any:
-    """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved ``further``, px."""
-    offsets = np.arange(-REACH, REACH + 1.0)
-    total = move_back(patches.spectra, patches.band, further)
+    """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved ``further`` steps."""
+    offsets = STEP * np.arange(-REACH, REACH + 1.0)
+    total = move_back(patches.spectra, patches.band, STEP * further)
     maps = correlations(patches.spectra, total, patches.band, offsets)
     xp = array_module(maps)
     maps /= xp.maximum(maps.std(axis=(1, 2, 3), keepdims=True), 1e-30)

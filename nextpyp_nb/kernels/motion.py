@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels import _cpu_motion
-from nextpyp_nb.kernels.align import align_frames, moving_part
+from nextpyp_nb.kernels.align import FrameSpectra, align_frames, moving_part
 from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.counts import Counts, total_counts
 from nextpyp_nb.kernels.exposure import low_rank_filters
@@ -171,11 +171,15 @@ def _find_motion(
         return np.zeros((len(counts.raw), 2)), None
     bin_ = _align_binning(counts.raw.shape[1:], pixel_size)
     small = moving_part(_binned(counts, bin_))
-    shifts = align_frames(small, bfactor=bfactor / bin_**2, group=group)
+    spectra, half = FrameSpectra(small, bfactor / bin_**2), np.array(small.shape[1:]) / 2
+    del small
+    shifts = align_frames(spectra, group=group)
     local = None
     if method == "local" and not whole_pixels:
-        local = fit_local_motion(small, shifts, pixel_size=bin_ * pixel_size)
-    return bin_ * shifts, None if local is None else bin_ * local
+        local = fit_local_motion(
+            spectra.halved(shifts), shifts / 2, shape=half, pixel_size=2 * bin_ * pixel_size
+        )
+    return bin_ * shifts, None if local is None else 2 * bin_ * local
 
 
 def _chosen_frames(frames: Any, first: int, last: int) -> Any:

@@ -4,7 +4,7 @@ from scipy.ndimage import map_coordinates
 
 from nextpyp_nb.formats.motion_star import read_motion_star, write_motion_star
 from nextpyp_nb.kernels import frame_sum, motion
-from nextpyp_nb.kernels.align import moving_part
+from nextpyp_nb.kernels.align import FrameSpectra, moving_part
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.kernels.local_motion import fit_local_motion
@@ -74,6 +74,12 @@ def torn():
     return movie(2.0)
 
 
+def local_motion(frames, shifts):
+    """The local model of frames with pixels of 3 Å."""
+    half = FrameSpectra(frames, 8.0).halved(shifts)
+    return fit_local_motion(half, shifts / 2, shape=np.array(frames.shape[1:]) / 2, pixel_size=6.0)
+
+
 def test_the_field_is_found_and_helps(torn):
     frames, shifts, local = torn
     whole = motion.correct_motion(frames, **KNOWN, method="whole-frame").motion
@@ -88,7 +94,7 @@ def test_a_specimen_that_moves_as_one_has_no_field():
     for seed in range(4):
         frames, shifts, _ = movie(0.0, seed=seed)
         small = moving_part(frames.astype(np.float32))
-        assert fit_local_motion(small, shifts, pixel_size=3.0) is None
+        assert local_motion(small, shifts) is None
 
 
 def test_a_crystal_that_stands_still_makes_no_field():
@@ -96,7 +102,7 @@ def test_a_crystal_that_stands_still_makes_no_field():
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     crystal = 1 - 0.45 / (1 + np.exp((np.hypot(y - 90, x - 200) - 50) / 1.5))
     still = np.random.default_rng(2).binomial(frames, crystal).astype(np.float32)
-    assert fit_local_motion(moving_part(still), shifts, pixel_size=3.0) is None
+    assert local_motion(moving_part(still), shifts) is None
 
 
 def test_the_sum_is_sharper_with_the_field(torn):
@@ -141,11 +147,11 @@ def test_the_motion_star_keeps_the_field(torn, tmp_path):
 @pytest.mark.parametrize(("frames", "side"), [(5, 320), (12, 90), (12, 100)])
 def test_too_little_to_tell_is_no_field(frames, side):
     noise = np.random.default_rng(0).normal(size=(frames, side, side)).astype(np.float32)
-    assert fit_local_motion(noise, np.zeros((frames, 2)), pixel_size=3.0) is None
+    assert local_motion(noise, np.zeros((frames, 2))) is None
 
 
 def test_blank_frames_have_no_field():
-    assert fit_local_motion(np.zeros((8, 256, 256), np.float32), np.zeros((8, 2)), pixel_size=3.0) is None
+    assert local_motion(np.zeros((8, 256, 256), np.float32), np.zeros((8, 2))) is None
 
 
 def test_whole_pixel_shifts_leave_the_field_out(torn):

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels import frame_sum, motion
-from nextpyp_nb.kernels.align import align_frames, moving_part, peak_positions, smooth_trajectory
+from nextpyp_nb.kernels.align import (
+    FrameSpectra,
+    align_frames,
+    moving_part,
+    peak_positions,
+    smooth_trajectory,
+)
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
 
@@ -277,8 +283,18 @@ def test_input_is_left_alone():
 
 def test_alignment_stands_alone():
     truth = trajectory(8, 5.0)
-    assert rms(align_frames(moving_part(movie(truth).astype(np.float32))), truth) < 0.15
-    np.testing.assert_array_equal(align_frames(np.ones((1, 64, 64), np.float32)), 0)
+    frames = moving_part(movie(truth).astype(np.float32))
+    assert rms(align_frames(FrameSpectra(frames, 8.0)), truth) < 0.15
+    np.testing.assert_array_equal(align_frames(FrameSpectra(np.ones((1, 64, 64), np.float32), 8.0)), 0)
+
+
+def test_frames_moved_back_and_halved_show_the_same_place():
+    y, x = np.mgrid[:96, :128]
+    shifts = np.array([[0.0, 0.0], [3.4, -5.7], [-8.2, 10.3]])
+    blobs = [np.exp(-((y - 40 - dy) ** 2 + (x - 60 - dx) ** 2) / 50) for dy, dx in shifts]
+    half = FrameSpectra(np.array(blobs, np.float32), 8.0).halved(shifts)
+    expected = np.exp(-((2 * y[:48, :64] - 40) ** 2 + (2 * x[:48, :64] - 60) ** 2) / 50)
+    np.testing.assert_allclose(half, np.broadcast_to(expected / expected.max(), half.shape), atol=0.01)
 
 
 def test_peak_position_is_exact_for_a_paraboloid():
