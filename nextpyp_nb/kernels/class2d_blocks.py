@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from nextpyp_nb.kernels.backend import array_module, to_device
 from nextpyp_nb.kernels.class2d_particles import RingedParticles, ring_particles
 from nextpyp_nb.kernels.polar import PolarGrid
@@ -24,6 +26,11 @@ class Blocks:
         self.read, self.grid, self.pixel_size, self.radius = read, grid, pixel_size, radius
         self.room, self.device = ROOM_HOST if device is None else ROOM_GPU, device
         self._kept: OrderedDict[int, RingedParticles] = OrderedDict()
+
+    @property
+    def fitting(self) -> int:
+        """So many particles are kept."""
+        return self.room // (self.grid.rings * self.grid.angles // 2 * np.dtype(np.complex64).itemsize)
 
     def get(self, block: int, ids: Any) -> RingedParticles:
         """The particles of ``block``, which are those of ``ids``, in that order."""

@@ -127,7 +127,8 @@ class Classification:
         tell = Counted(progress, len(rows) if annealed else new, expected)
         if annealed:
             self._anneal(rng, tell)
-        while len(self.references) and (due := self.table.due(self.updates, self._share(), budget)):
+        window = self.blocks.fitting
+        while len(self.references) and (due := self.table.due(self.updates, self._share(), budget, window)):
             level, blocks = due
             count = self._sweep(level, blocks, rng, tell)
             budget -= count if level else 0

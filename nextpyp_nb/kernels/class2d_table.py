@@ -67,18 +67,24 @@ class ParticleTable:
         self.rows["batch"] = np.searchsorted(kept, self.rows["batch"])
         self.batches = [self.batches[k] for k in kept]
 
-    def due(self, update: int, share: int, budget: int) -> tuple[int, Any] | None:
+    def due(self, update: int, share: int, budget: int, window: int) -> tuple[int, Any] | None:
         """Blocks to look at next: those seen least often and longest ago, and how often they were.
 
         ``share`` particles at most, and within ``budget`` unless they are new; none seen often enough twice
-        in one ``update``.
+        in one ``update``. Of those not seen often enough the first ``window`` come before all others, so
+        that what fits the memory is read once.
         """
         numbers, first, size = np.unique(self.rows["block"], return_index=True, return_counts=True)
         level, visited = np.minimum(self.rows["visits"][first], SETTLED), self.rows["visited"][first]
-        waiting = (level < SETTLED) | (visited < update)
-        lowest = int(level[waiting].min()) if waiting.any() else SETTLED
-        if not waiting.any() or (lowest and budget <= 0):
+        waiting = level < (SETTLED if budget > 0 else 1)
+        if waiting.any():
+            ahead = np.cumsum(size * waiting) - size
+            waiting &= ahead <= max(0, window - int(size.max()))
+        elif budget > 0:
+            waiting = visited < update
+        if not waiting.any():
             return None
+        lowest = int(level[waiting].min())
         chosen = np.flatnonzero(waiting & (level == lowest))
         chosen = chosen[np.argsort(visited[chosen], kind="stable")]
         before = np.cumsum(size[chosen]) - size[chosen]

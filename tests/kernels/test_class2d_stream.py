@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from nextpyp_nb.kernels import class2d_stream
 from nextpyp_nb.kernels.class2d_blocks import noise_of
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.records import Ctf
@@ -133,6 +134,25 @@ def test_classes_found_anew_bear_the_names_of_those_they_resemble(sample, stream
 def test_one_update_visits_a_bounded_number_of_old_particles(sample, streamed):
     engine = restored(sample, streamed)
     assert 100 <= engine.update(replay=100).replayed <= 228
+
+
+def test_images_beyond_the_memory_are_not_read_at_each_look(sample, monkeypatch):
+    """Once for the draw in which classes are found, once for all five looks."""
+    monkeypatch.setattr(class2d_stream, "BLOCK", 20)
+    read = np.zeros(240, int)
+
+    def counted(ids):
+        read[ids] += 1
+        return reader(sample)(ids)
+
+    engine = engine_of(sample)
+    engine.blocks.read, engine.blocks.room = counted, engine.blocks.room * 70 // engine.blocks.fitting
+    engine.add("all", np.arange(240))
+    assert engine.update().settled
+    assert engine.blocks.fitting < 80
+    # The first blocks tell the noise of their optics group.
+    assert read[80:].max() <= 2
+    assert read.max() <= 3
 
 
 def test_wrong_input_is_refused_in_words(sample):
