@@ -17,7 +17,9 @@ from typing import IO
 from nextpyp_nb.engine.outbox import Outbox
 from nextpyp_nb.engine.task import Killed, Outcome, Progress, Task, outcome_from
 
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+# Matrix products here are small: a second thread doubles what they cost on busy cores.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Slots:
@@ -222,5 +224,6 @@ def worker_environment(index: int, *, threads: int, gpus: int) -> dict[str, str]
     return {
         **os.environ,
         **dict.fromkeys(_THREAD_LIMITS, str(threads)),
+        **dict.fromkeys(_ONE_THREAD, "1"),
         "CUDA_VISIBLE_DEVICES": own[index % min(gpus, len(own))] if gpus else "",
     }
