@@ -217,6 +217,9 @@ def found_places(
     """
     centres, scores = _maxima(score, clean)
     decoys, decoy_scores = _maxima(inverted, clean)
+    # No threshold is lower: weaker ones would count for nothing.
+    strong = decoy_scores > _NOISE
+    decoys, decoy_scores = decoys[strong], decoy_scores[strong]
     sizes = np.zeros(len(centres), np.intp)
     if size is not None:
         limit = np.array(size.shape) - 1
@@ -292,15 +295,13 @@ def _winners(centres: FloatArray, reach: FloatArray) -> NDArray[np.intp]:
     alive = np.ones(len(centres), bool)
     if len(centres) < 2:
         return np.flatnonzero(alive)
-    pairs = KDTree(centres).query_pairs(2.0 * float(reach.max()), output_type="ndarray")
-    better, worse = pairs.min(axis=1), pairs.max(axis=1)
-    near = np.linalg.norm(centres[better] - centres[worse], axis=1) <= reach[better] + reach[worse]
-    order = np.argsort(better[near], kind="stable")
-    better, worse = better[near][order], worse[near][order]
-    ends = np.searchsorted(better, np.arange(len(centres) + 1))
-    for i in np.unique(better):
+    tree, farthest = KDTree(centres), float(reach.max())
+    for i in range(len(centres)):
         if alive[i]:
-            alive[worse[ends[i] : ends[i + 1]]] = False
+            near = np.array(tree.query_ball_point(centres[i], reach[i] + farthest))
+            near = near[near > i]
+            apart = np.hypot(*(centres[near] - centres[i]).T)
+            alive[near[apart <= reach[i] + reach[near]]] = False
     return np.flatnonzero(alive)
 
 

@@ -1,6 +1,7 @@
 """Find particles by their looks: rotated 2D class averages, compared through a few common components."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from nextpyp_nb.kernels.backend import array_module, fft_module
 from nextpyp_nb.kernels.ctf import ctf_image
-from nextpyp_nb.kernels.fourier import phase_ramps, radial_frequency
+from nextpyp_nb.kernels.fourier import fast_even, radial_frequency
 from nextpyp_nb.kernels.matched_filter import noise_spectrum
 from nextpyp_nb.kernels.picking import check_picking, flat_darkness, scored_places
 from nextpyp_nb.records import Ctf, FloatArray, Picks
@@ -19,7 +20,7 @@ from nextpyp_nb.records import Ctf, FloatArray, Picks
 _COMPONENTS = 30
 # Views of a map.
 _DIRECTIONS = 36
-_PIXELS_AT_ONCE = 1 << 12
+_PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_GPU, _COMPONENTS_AT_ONCE = 1 << 9, 1 << 16, 6
 # So much higher than five sizes do hundreds of rotated templates score by chance: in noise as wide as a
 # micrograph nothing may be taken, because what is taken there looks like the templates.
 _MORE_TRIALS = 1.6
@@ -176,8 +177,7 @@ def _rotated(templates: FloatArray, scale: float, reach: float, turns: int) -> F
 def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tuple[Any, Any]:
     """Filtered maps of the components (k, y, x), and weights (templates, k) that make them scores."""
     xp, fft = array_module(flat), fft_module(flat)
-    ny, nx = flat.shape
-    box = bank.components.shape[-1]
+    (ny, nx), (count, box, _) = flat.shape, bank.components.shape
     shape = (fft.next_fast_len(ny + box, True), fft.next_fast_len(nx + box, True))
     frequency = xp.asarray(radial_frequency(shape, bank.pixel_size))
     noise = noise_spectrum(flat, clean, pixel_size=bank.pixel_size, diameter=2.0 * bank.radius)
@@ -186,22 +186,35 @@ def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tu
     white = (1.0 - xp.exp(-((2.5 * bank.radius * frequency) ** 2))) / xp.sqrt(power)
     if ctf is not None:
         white = white * ctf_image(ctf, shape=shape, pixel_size=bank.pixel_size, xp=xp)
-    ramps = [xp.asarray(ramp) for ramp in phase_ramps(shape, (box // 2, box // 2))]
-    transform = fft.rfft2(flat, s=shape) / xp.sqrt(power)
-    transform = transform * white * (ramps[0] * ramps[1])
-    count = len(bank.components)
+    transform = fft.rfft2(flat, s=shape) * (white / xp.sqrt(power))
+    components = xp.asarray(bank.components)
     maps = xp.empty((count, ny, nx), np.float32)
-    twice = xp.full(shape[1] // 2 + 1, math.sqrt(2.0), np.float32)
-    twice[0] = 1.0
-    filters = xp.empty((count, shape[0] * (shape[1] // 2 + 1)), np.complex64)
-    for number, component in enumerate(xp.asarray(bank.components)):
-        filtered = fft.rfft2(component, s=shape)
-        maps[number] = fft.irfft2(transform * filtered.conj(), s=shape)[:ny, :nx]
-        filters[number] = (filtered * white * twice).ravel()
-    overlap = (filters @ filters.conj().T).real / (shape[0] * shape[1])
+    middle = slice(box // 2, box // 2 + ny), slice(box // 2, box // 2 + nx)
+    for start in range(0, count, _COMPONENTS_AT_ONCE):
+        part = slice(start, start + _COMPONENTS_AT_ONCE)
+        # Upside down and back to front they correlate where they convolve; their few rows come first.
+        filters = fft.rfft(components[part, ::-1, ::-1], n=shape[1], axis=2)
+        filters = fft.fft(filters, n=shape[0], axis=1)
+        filters *= transform
+        maps[part] = fft.irfft2(filters, s=shape)[:, *middle]
     weights = xp.asarray(bank.weights)
+    overlap = _overlap(components, fft.irfft2(white * white, s=shape))
     norm = xp.sqrt(((weights @ overlap) * weights).sum(axis=1, keepdims=True))
     return maps, weights / norm
+
+
+def _overlap(components: Any, likeness: Any) -> Any:
+    """Products (k, k) of whitened ``components`` (k, box, box), from the autocorrelation of the whitening.
+
+    Of that ``likeness`` (y, x), the origin first, only as much counts as components reach.
+    """
+    xp, fft = array_module(components), fft_module(components)
+    side = fast_even(2 * components.shape[-1])
+    near = xp.asarray(np.fft.fftfreq(side, 1.0 / side).astype(np.intp))
+    weight = fft.rfft2(likeness[near[:, None], near[None, :]]).real / side**2
+    weight[:, 1:-1] *= 2.0
+    spectra = fft.rfft2(components, s=(side, side)).reshape(len(components), -1)
+    return ((spectra * weight.ravel()) @ spectra.conj().T).real
 
 
 def _extremes(maps: Any, weights: Any) -> tuple[Any, Any]:
@@ -209,8 +222,19 @@ def _extremes(maps: Any, weights: Any) -> tuple[Any, Any]:
     xp = array_module(maps)
     flat = maps.reshape(len(maps), -1)
     best, worst = xp.empty(flat.shape[1], np.float32), xp.empty(flat.shape[1], np.float32)
-    for start in range(0, flat.shape[1], _PIXELS_AT_ONCE):
-        part = slice(start, start + _PIXELS_AT_ONCE)
+
+    def score(start: int) -> None:
+        part = slice(start, start + at_once)
         scores = weights @ flat[:, part]
-        best[part], worst[part] = scores.max(axis=0), scores.min(axis=0)
+        scores.max(axis=0, out=best[part])
+        scores.min(axis=0, out=worst[part])
+
+    at_once = _PIXELS_AT_ONCE if xp is np else _PIXELS_AT_ONCE_ON_GPU
+    starts = range(0, flat.shape[1], at_once)
+    if xp is np:
+        with ThreadPoolExecutor(scipy.fft.get_workers()) as pool:
+            list(pool.map(score, starts))
+    else:
+        for start in starts:
+            score(start)
     return best.reshape(maps.shape[1:]), worst.reshape(maps.shape[1:])
