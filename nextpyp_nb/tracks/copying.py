@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import xxhash
@@ -124,7 +125,7 @@ def digest_of(path: Path, *, from_disk: bool = False) -> str:
     with path.open("rb") as stream:
         if from_disk:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while piece := stream.read(CHUNK):
+        for piece in _pieces(stream):
             digest.update(piece)
     return digest.hexdigest()
 
@@ -187,6 +188,13 @@ def _link(found: Found, destination: Path) -> None:
             raise Conflict(f"{destination.name} is there already and is not a link to {target}") from None
 
 
+def _pieces(stream: BufferedReader) -> Iterator[memoryview]:
+    """The content, a piece at a time in the same memory: each is good until the next."""
+    room = memoryview(bytearray(CHUNK))
+    while count := stream.readinto(room):
+        yield room[:count]
+
+
 def _write(found: Found, part: Path, throttle: Throttle, roots: Collection[Path] | None) -> str:
     """Stream the source into ``part`` durably; its digest, or `Changed`."""
     digest = xxhash.xxh3_128()
@@ -194,7 +202,7 @@ def _write(found: Found, part: Path, throttle: Throttle, roots: Collection[Path]
         if roots is not None:
             # Again: the name may lead elsewhere since the first look.
             check_place(source.fileno(), found.source, roots)
-        while piece := source.read(CHUNK):
+        for piece in _pieces(source):
             throttle.take(len(piece))
             digest.update(piece)
             out.write(piece)

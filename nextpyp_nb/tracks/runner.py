@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ from nextpyp_nb.tracks.tryouts import TryOuts
 from nextpyp_nb.tracks.watch import Watch, last_look
 
 LINGER = 3.0
+# An option of glibc's mallopt, and bytes.
+M_MMAP_THRESHOLD, LARGE = -3, 1 << 20
 
 
 class Runner:
@@ -206,6 +209,7 @@ async def run_session(
     ``kind`` is a runner of another make, such as one that only pretends to compute.
     """
     owned(folder, "run")
+    give_memory_back()
     with group_readable():
         return await _run_session(
             folder, detached=detached, resume=resume, until_idle=until_idle, still_coming=still_coming,
@@ -250,6 +254,16 @@ async def _run_session(
     finally:
         store.close()
     return 0 if detached else _verdict(session, troubles)
+
+
+def give_memory_back() -> None:
+    """Large blocks of memory go back to the system when they are freed.
+
+    Else glibc raises the size from which they do to that of the largest one freed so far, and the heap of
+    every thread that copied a movie keeps what it took for it.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 async def _start_all(runner: Runner) -> None:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,33 @@ def test_no_half_copy_under_the_final_name_when_the_disk_fills(movie, tmp_path, 
     with pytest.raises(OSError, match="No space"):
         transfer_file(movie, tmp_path / "raw" / "m.tiff", "copy")
     assert not (tmp_path / "raw" / "m.tiff").exists()
+
+
+COPYING = """
+import sys, threading
+from pathlib import Path
+import psutil
+from nextpyp_nb.tracks import runner
+from nextpyp_nb.tracks.copying import digest_of
+
+def work():
+    # Alive together, so that each has a heap of its own.
+    together.wait()
+    for _ in range(3):
+        digest_of(Path(sys.argv[1]))
+    together.wait()
+
+runner.give_memory_back()
+digest_of(Path(sys.argv[1]))
+before = psutil.Process().memory_info().rss
+together = threading.Barrier(8)
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+print((psutil.Process().memory_info().rss - before) / 1e6)
+"""
+
+
+def test_threads_that_copied_keep_no_memory_for_it(movie):
+    command = [sys.executable, "-c", COPYING, str(movie.source)]
+    grown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert float(grown) < 8
