@@ -26,13 +26,6 @@ class QualityLimit:
     worse: str
     limit: float | None = None
 
-    def passes(self, values: "pd.Series[float]") -> "pd.Series[bool]":
-        """Which values keep the limit; what is unknown passes."""
-        if self.limit is None:
-            return pd.Series(True, index=values.index)
-        beyond = values > self.limit if self.worse == "above" else values < self.limit
-        return ~beyond
-
 
 def _limit(
     name: str, label: str, unit: str, meaning: str, *, above: float | None = None, below: float | None = None
@@ -99,18 +92,7 @@ def alarms(micrographs: pd.DataFrame, *, last: int = 200) -> pd.DataFrame:
 
     The normal range of a micrograph is that of the ``last`` before and with it.
     """
-    table = with_density(micrographs)
-    found = {}
-    for figure in QUALITY:
-        values = table[figure.name].astype(float) if figure.name in table else table["particles"] * np.nan
-        if figure.limit is not None:
-            found[figure.name] = ~figure.passes(values)
-            continue
-        median, deviation = _running(values.to_numpy(np.float64), last)
-        # All alike but one: a difference in the last digits is no alarm.
-        band = np.maximum(_SPREAD * deviation, 0.02 * np.abs(median))
-        found[figure.name] = np.abs(values - median) > band
-    return pd.DataFrame(found, index=table.index)
+    return _named(_alarming(_figures(micrographs), last), micrographs)
 
 
 class Alarms:
@@ -119,30 +101,57 @@ class Alarms:
     def __init__(self, last: int = 200) -> None:
         self._last = last
         self._values: np.ndarray[Any, Any] = np.zeros((0, len(QUALITY)))
-        self._found = pd.DataFrame()
+        self._found = np.zeros((0, len(QUALITY)), bool)
         self._guard = threading.Lock()
 
     def of(self, micrographs: pd.DataFrame) -> pd.DataFrame:
         """The alarms of ``micrographs``, row by row."""
         if micrographs.empty:
             return pd.DataFrame(columns=[figure.name for figure in QUALITY], dtype=bool)
-        needed = {"height", "width", "pixel_size", "particles"} | {figure.name for figure in QUALITY}
         with self._guard:
-            return self._updated(micrographs[[name for name in micrographs if name in needed]])
+            return _named(self._updated(_figures(micrographs)), micrographs)
 
-    def _updated(self, micrographs: pd.DataFrame) -> pd.DataFrame:
-        table = with_density(micrographs)
-        columns = [table[f.name] if f.name in table else table["particles"] * np.nan for f in QUALITY]
-        values = np.column_stack([column.to_numpy(float) for column in columns])
+    def _updated(self, values: "np.typing.NDArray[np.float64]") -> "np.typing.NDArray[np.bool_]":
         kept = min(len(values), len(self._values))
-        differs = ~np.isclose(values[:kept], self._values[:kept], rtol=0, atol=0, equal_nan=True).all(axis=1)
+        new, old = values[:kept], self._values[:kept]
+        differs = ~((new == old) | (np.isnan(new) & np.isnan(old))).all(axis=1)
         first = int(differs.argmax()) if differs.any() else kept
         if first < len(values):
             start = max(0, first - self._last + 1)
-            new = alarms(micrographs.iloc[start:], last=self._last).iloc[first - start :]
-            self._found = pd.concat([self._found.iloc[:first], new], ignore_index=True)
-        self._values, self._found = values, self._found.iloc[: len(values)]
-        return self._found.set_axis(micrographs.index, axis=0)
+            found = _alarming(values[start:], self._last)[first - start :]
+            self._found = np.concatenate([self._found[:first], found])
+        self._values, self._found = values, self._found[: len(values)]
+        return self._found
+
+
+def _named(found: "np.typing.NDArray[np.bool_]", micrographs: pd.DataFrame) -> pd.DataFrame:
+    names = [figure.name for figure in QUALITY]
+    return pd.DataFrame(found, index=micrographs.index, columns=names, copy=True)
+
+
+def _figures(micrographs: pd.DataFrame) -> "np.typing.NDArray[np.float64]":
+    """The figures of `QUALITY`, a column each; NaN where unknown."""
+    names = {figure.name for figure in QUALITY} | {"height", "width", "pixel_size", "particles"}
+    table = {name: micrographs[name].to_numpy(np.float64) for name in names & set(micrographs)}
+    area = table["height"] * table["width"] * (1e-4 * table["pixel_size"]) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["particle_density"] = np.where(area > 0, table["particles"] / area, np.nan)
+    unknown = np.full(len(micrographs), np.nan)
+    return np.column_stack([table.get(figure.name, unknown) for figure in QUALITY])
+
+
+def _alarming(values: "np.typing.NDArray[np.float64]", last: int) -> "np.typing.NDArray[np.bool_]":
+    found = np.zeros(values.shape, bool)
+    for at, figure in enumerate(QUALITY):
+        if figure.limit is not None:
+            above = figure.worse == "above"
+            found[:, at] = values[:, at] > figure.limit if above else values[:, at] < figure.limit
+            continue
+        median, deviation = _running(values[:, at], last)
+        # All alike but one: a difference in the last digits is no alarm.
+        band = np.maximum(_SPREAD * deviation, 0.02 * np.abs(median))
+        found[:, at] = np.abs(values[:, at] - median) > band
+    return found
 
 
 def _running(values: "np.typing.NDArray[Any]", last: int) -> tuple[Any, Any]:
@@ -150,10 +159,11 @@ def _running(values: "np.typing.NDArray[Any]", last: int) -> tuple[Any, Any]:
     padded = np.concatenate([np.full(last, np.nan), values])
     windows = np.lib.stride_tricks.sliding_window_view(padded, last)[1:]
     median, deviation = np.full((2, len(values)), np.nan)
-    for start in range(0, len(values), 2000):
-        part = windows[start : start + 2000]
-        median[start : start + 2000] = middle = _medians(part)
-        deviation[start : start + 2000] = _medians(np.abs(part - middle[:, None]))
+    # As many rows at once as a processor keeps near.
+    for start in range(0, len(values), 500):
+        part = windows[start : start + 500]
+        median[start : start + 500] = middle = _medians(part)
+        deviation[start : start + 500] = _medians(np.abs(part - middle[:, None]))
     return median, deviation
 
 

@@ -131,7 +131,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
     @property
     def alarms(self) -> pd.DataFrame:
         """Which figures of which micrographs are out of their limits: a row each, a column a figure."""
-        return self._alarms.of(self.micrographs)
+        return self._alarms.of(self._kept_table("micrographs"))
 
     def failed(self) -> pd.DataFrame:
         """What failed or is stuck: movie, stage, reason, attempts."""
@@ -330,6 +330,9 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
         return False, "Nothing runs; start the session first."
 
     def _table(self, name: str) -> pd.DataFrame:
+        return self._kept_table(name).copy()
+
+    def _kept_table(self, name: str) -> pd.DataFrame:
         changes = self._reader.changes()
         with self._guard:
             kept = self._kept.get(name)
@@ -339,7 +342,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
             with self._guard:
                 self._kept[name] = kept
         frame: pd.DataFrame = kept[1]
-        return frame.copy()
+        return frame
 
 
 def read_marker(folder: Path) -> dict[str, Any]:

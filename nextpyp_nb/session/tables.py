@@ -11,10 +11,12 @@ from nextpyp_nb.session.reader import Reader
 
 TIMES = ("found", "settled", "transferred", "started", "finished", "created", "time", "received")
 
+# CROSS JOIN: SQLite begins with what changed, not with all movies.
 _MICROGRAPHS = """
 SELECT m.id, m.name, m.excluded, m.found, m.transferred, m.optics_group, m.acquisition, t.state, t.reason,
-g.* FROM micrograph g JOIN movie m ON m.id = g.movie_id JOIN task t ON t.movie_id = g.movie_id
-JOIN touched c ON c.movie_id = g.movie_id AND c.change > ? WHERE g.movie_id >= ? ORDER BY m.id
+g.* FROM touched c CROSS JOIN micrograph g ON g.movie_id = c.movie_id
+JOIN movie m ON m.id = c.movie_id JOIN task t ON t.movie_id = c.movie_id
+WHERE c.change > ? AND c.movie_id >= ? ORDER BY m.id
 """
 _OWN = """
 SELECT v.movie_id, v.name, v.value FROM own_value v JOIN touched c ON c.movie_id = v.movie_id
@@ -31,12 +33,23 @@ JOIN movie m ON m.id = t.movie_id WHERE t.state IN ('failed', 'quarantined') ORD
 def table(reader: Reader, sql: str, *values: Any) -> pd.DataFrame:
     """The rows of a query; times become UTC moments."""
     columns = reader.columns(sql, *values)
-    # Without rows pandas would take words for numbers.
-    empty = not any(columns.values())
-    frame = pd.DataFrame(columns, dtype=object if empty else None)
-    for name in set(TIMES) & set(frame.columns):
-        frame[name] = pd.to_datetime(frame[name].astype("float64"), unit="s", utc=True)
-    return frame
+    moments = _moments(columns)
+    if not any(columns.values()):
+        # Without rows pandas would take words for numbers.
+        return pd.DataFrame({name: np.empty(0, object) for name in columns} | moments)
+    return pd.DataFrame(columns | moments)
+
+
+def _moments(columns: dict[str, list[Any]]) -> dict[str, pd.DatetimeIndex]:
+    """The columns of seconds as UTC moments."""
+    names = [name for name in columns if name in TIMES]
+    if not names:
+        return {}
+    # All at once: pandas takes longer to begin than for thousands of them.
+    seconds = np.concatenate([np.array(columns[name], np.float64) for name in names])
+    moments = pd.to_datetime(seconds, unit="s", utc=True)
+    length = len(moments) // len(names)
+    return {name: moments[i * length : (i + 1) * length] for i, name in enumerate(names)}
 
 
 def movies(reader: Reader) -> pd.DataFrame:
@@ -60,7 +73,10 @@ def micrographs(reader: Reader, before: tuple[int, pd.DataFrame] | None = None) 
     changes, old = before
     new = _micrograph_rows(reader, changes)
     if not new.empty:
-        old = pd.concat([old[~old["id"].isin(new["id"])], new]).sort_values("id", ignore_index=True)
+        again = new["id"].iloc[0] <= old["id"].iloc[-1]
+        old = pd.concat([old[~old["id"].isin(new["id"])] if again else old, new], ignore_index=True)
+        if again:
+            old = old.sort_values("id", ignore_index=True)
     whole = len(old) == reader.value("SELECT COUNT(*) FROM micrograph")
     return old if whole else _micrograph_rows(reader, -1)
 
@@ -74,21 +90,26 @@ def latest_micrographs(reader: Reader, count: int) -> pd.DataFrame:
 
 
 def _micrograph_rows(reader: Reader, since: int, first: int = 0) -> pd.DataFrame:
-    frame = table(reader, _MICROGRAPHS, since, first).drop(columns="movie_id")
-    more = [_spread(frame.pop("more"), ""), _spread(frame.pop("acquisition"), "acquired_")]
-    for name in frame.columns:
-        if frame[name].dtype == object and name not in _WORDS:
-            frame[name] = frame[name].astype("float64")
-    for name in set(_WORDS) - set(TIMES):
-        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
-    frame["excluded"] = frame["excluded"].astype(bool)
-    frame["defocus"] = 0.5 * (frame["defocus_u"] + frame["defocus_v"])
-    frame["astigmatism"] = frame["defocus_u"] - frame["defocus_v"]
-    frame["latency"] = (frame["finished"] - frame["found"]).dt.total_seconds()
-    for columns in more:
-        new = [name for name in columns if name not in frame]
+    columns = reader.columns(_MICROGRAPHS, since, first)
+    del columns["movie_id"]
+    more = [_spread(columns.pop("more"), ""), _spread(columns.pop("acquisition"), "acquired_")]
+    made: dict[str, Any] = dict(columns)
+    for name, column in columns.items():
+        # Words keep None; unknown numbers are NaN.
+        made[name] = np.array(column, object if name in _WORDS else None)
+        if name in _WORDS:
+            made[name] = pd.Series(made[name], dtype=object)
+        elif made[name].dtype == object:
+            made[name] = made[name].astype(np.float64)
+    made["excluded"] = made["excluded"].astype(bool)
+    made["defocus"] = 0.5 * (made["defocus_u"] + made["defocus_v"])
+    made["astigmatism"] = made["defocus_u"] - made["defocus_v"]
+    made["latency"] = np.subtract(*(np.array(columns[name], np.float64) for name in ("finished", "found")))
+    frame = pd.DataFrame(made | _moments(columns))
+    for spread in more:
+        new = [name for name in spread if name not in frame]
         if new:
-            frame = pd.concat([frame, columns[new]], axis=1)
+            frame = pd.concat([frame, spread[new]], axis=1)
     own = reader.rows(_OWN, since)
     if own:
         values = pd.DataFrame(own).pivot(index="movie_id", columns="name", values="value")
@@ -146,10 +167,10 @@ def exports(reader: Reader) -> pd.DataFrame:
     )
 
 
-def _spread(column: "pd.Series[Any]", prefix: str) -> pd.DataFrame:
+def _spread(texts: list[str | None], prefix: str) -> pd.DataFrame:
     """JSON objects as columns; an empty frame of the same rows when there are none."""
-    if column.isin(["{}"]).all() or column.isna().all():
-        return pd.DataFrame(index=column.index)
-    rows = [json.loads(text) if isinstance(text, str) else {} for text in column]
-    frame = pd.DataFrame(rows, index=column.index).replace("", np.nan)
+    if all(text in (None, "{}") for text in texts):
+        return pd.DataFrame(index=range(len(texts)))
+    rows = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
+    frame = pd.DataFrame(rows).replace("", np.nan)
     return frame.dropna(axis=1, how="all").add_prefix(prefix)

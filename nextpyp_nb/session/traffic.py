@@ -19,11 +19,17 @@ SHOWN = 6
 _STEPS = """
 SELECT m.found, m.settled, m.transferred, g.started, g.finished, g.seconds_motion, g.seconds_ctf,
 g.seconds_picking, json_extract(m.acquisition, '$.time') AS shutter
-FROM micrograph g JOIN movie m ON m.id = g.movie_id ORDER BY g.finished DESC LIMIT ?
+FROM task t JOIN micrograph g ON g.movie_id = t.movie_id JOIN movie m ON m.id = t.movie_id
+ORDER BY t.finished DESC LIMIT ?
 """
 _FLOW = """
 SELECT CAST((transferred - ?) / ? AS INTEGER) AS bin, COUNT(*) AS movies, COALESCE(SUM(size), 0) AS bytes
-FROM movie WHERE transferred >= ? AND state = 'done' GROUP BY bin
+FROM movie WHERE transferred >= ? AND +state = 'done' GROUP BY bin
+"""
+# Without the plus SQLite would look up the state of all movies instead of their times in order.
+_ENDS = """
+SELECT {column} FROM movie WHERE +state = 'done' AND transferred IS NOT NULL
+ORDER BY transferred {order} LIMIT 1
 """
 _UNDER_WAY = "SELECT name, size, path, operation FROM movie WHERE state = 'transferring' ORDER BY id LIMIT ?"
 
@@ -64,12 +70,12 @@ class Flow:
 def read_traffic(reader: Reader, now: float | None = None) -> Traffic:
     """The traffic of the session behind ``reader``."""
     now = time.time() if now is None else now
-    first = reader.value("SELECT MIN(transferred) FROM movie WHERE state = 'done'")
+    first = reader.value(_ENDS.format(column="transferred", order="ASC"))
     span = SHORTEST if first is None else min(max(now - first, SHORTEST), LONGEST)
     since, width = now - span, span / BINS
     flow = {row["bin"]: row for row in reader.rows(_FLOW, since, width, since)}
     way = reader.rows(_UNDER_WAY, SHOWN)
-    last = reader.value("SELECT operation FROM movie WHERE state = 'done' ORDER BY transferred DESC LIMIT 1")
+    last = reader.value(_ENDS.format(column="operation", order="DESC"))
     steps, total = _steps(reader.rows(_STEPS, LAST))
     return Traffic(
         steps=steps, total=total, since=since, bin_seconds=width,
