@@ -41,7 +41,7 @@ class Quantity:
 QUANTITIES = {
     q.column: q
     for q in (
-        Quantity("fit_resolution", "CTF resolution", "Å", short="CTF fit"),
+        Quantity("fit_resolution", "CTF fit resolution", "Å", short="fit resolution"),
         Quantity("ctf_score", "CTF score", digits=3, short="score"),
         Quantity("defocus", "Mean defocus", "µm", 1e4, 2),
         Quantity("defocus_u", "Defocus 1", "µm", 1e4, 3, short="defocus 1"),

@@ -87,7 +87,7 @@ class Selection:
 
 
 def label(condition: Condition) -> str:
-    """A condition in words: CTF resolution ≤ 4.0 Å."""
+    """A condition in words: CTF fit resolution ≤ 4.0 Å."""
     known_as = quantity(condition.column)
     low, high = condition.minimum, condition.maximum
     if low is not None and high is not None:

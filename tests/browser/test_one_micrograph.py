@@ -100,8 +100,8 @@ def test_ruler_contrast_zoom_and_circles(micrographs):
 
 def test_curves_motion_and_log_of_a_micrograph(micrographs):
     page = micrographs
-    expect(page.locator(".nb-micrographs .nb-ctf")).to_contain_text("fit 9.5 Å")
-    expect(page.locator(".nb-alarm-words")).to_contain_text("CTF fit 9.50 Å, limit 8")
+    expect(page.locator(".nb-micrographs .nb-ctf")).to_contain_text("fit resolution 9.5 Å")
+    expect(page.locator(".nb-alarm-words")).to_contain_text("CTF fit resolution 9.50 Å, limit 8")
     motion = page.locator(".nb-micrographs .nb-motion")
     motion.get_by_text("local").click()
     expect(motion).to_contain_text("paths ×")
@@ -168,13 +168,13 @@ def test_rows_are_excluded_and_taken_in_and_the_next_is_marked(table, session):
 def test_a_named_filter_gates_2d_and_is_deleted(table, session):
     bar = table.locator(".nb-table .nb-selection-bar")
     bar.locator(".nb-add-condition").click()
-    bar.locator(".nb-condition-column select").select_option(label="CTF resolution, Å")
+    bar.locator(".nb-condition-column select").select_option(label="CTF fit resolution, Å")
     bar.locator(".nb-condition-low input").fill("9")
     bar.locator(".nb-condition-not input").check()
     bar.locator(".nb-condition-add").click()
     count = int((session.micrographs["fit_resolution"] < 9).sum())
     expect(bar.locator(".nb-selected-count")).to_have_text(f"{count} of {MICROGRAPHS} selected")
-    expect(bar.locator(".nb-chip")).to_contain_text("not CTF resolution ≥ 9")
+    expect(bar.locator(".nb-chip")).to_contain_text("not CTF fit resolution ≥ 9")
     bar.locator(".nb-save-filter").click()
     bar.locator(".nb-filter-name input").fill("fine")
     expect(bar.locator(".nb-gate-words")).to_have_text("2D classification takes all.")
@@ -199,7 +199,7 @@ def test_a_named_filter_gates_2d_and_is_deleted(table, session):
 def test_what_is_not_selected_is_excluded(table, session):
     bar = table.locator(".nb-table .nb-selection-bar")
     bar.locator(".nb-add-condition").click()
-    bar.locator(".nb-condition-column select").select_option(label="CTF resolution, Å")
+    bar.locator(".nb-condition-column select").select_option(label="CTF fit resolution, Å")
     bar.locator(".nb-condition-low input").fill("")
     bar.locator(".nb-condition-high input").fill("9")
     if bar.locator(".nb-condition-not input").is_checked():

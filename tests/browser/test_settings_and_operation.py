@@ -120,7 +120,7 @@ def test_advanced_settings_and_what_is_wrong(settings):
 
 def test_alerts_and_cards_of_operation(shown):
     shown.locator(".nb-tab-operation").first.click()
-    expect(shown.locator(".nb-alerts")).to_contain_text("CTF fit")
+    expect(shown.locator(".nb-alerts")).to_contain_text("CTF fit resolution")
     expect(shown.locator(".nb-alerts")).to_contain_text("12 of the last 20 micrographs above 8 Å")
     cards = shown.locator(".nb-thirds")
     for words in ("From shutter to page", "Slowest:", "Transfer", "Storage", "free"):

@@ -128,7 +128,7 @@ def test_hover_shows_the_nearest_and_a_click_opens_it(session, live, pages):
     (content, buffers) = sent.pop()
     assert content["lines"][0] == HOSTILE
     assert content["serial"] == 7
-    assert any(line == "CTF resolution: 6.0 Å" for line in content["lines"])
+    assert any(line == "CTF fit resolution: 6.0 Å" for line in content["lines"])
     assert buffers == [b"jpeg"]
     plots.heard({"click": "series-0", **here})
     assert opened == [HOSTILE]
@@ -170,7 +170,7 @@ def test_ticks_are_round_and_named():
 
 
 def test_labels_say_unit_and_open_ends():
-    assert label(Condition(column="fit_resolution", maximum=4.0)) == "CTF resolution ≤ 4.0 Å"
+    assert label(Condition(column="fit_resolution", maximum=4.0)) == "CTF fit resolution ≤ 4.0 Å"
     assert label(Condition(column="defocus", minimum=5000.0, maximum=20000.0)) == (
         "Mean defocus 0.50 to 2.00 µm"
     )
@@ -255,14 +255,14 @@ def test_headings_sort_and_unknown_values_come_last(session, live, pages, many):
     session.put(*many)
     live.refresh()
     for descending in (True, False):
-        table.grid.sort_by("CTF fit, Å")
-        numbers = table.window(0, 60)["CTF fit, Å"].to_numpy()
+        table.grid.sort_by("fit resolution, Å")
+        numbers = table.window(0, 60)["fit resolution, Å"].to_numpy()
         assert numbers[-1] is None
         assert (np.diff(numbers[:-1].astype(float)) * (-1 if descending else 1) >= 0).all()
-    table.grid.sort_by("CTF fit, Å")
+    table.grid.sort_by("fit resolution, Å")
     assert table.window(0, 1)["name"].iloc[0] == HOSTILE
     table.grid._transforms = [
-        {"type": "filter", "column": "CTF fit, Å", "operator": "between", "value": [3.5, 4.0]}
+        {"type": "filter", "column": "fit resolution, Å", "operator": "between", "value": [3.5, 4.0]}
     ]
     assert live.selection.chips[0].conditions[0] == Condition(
         column="fit_resolution", minimum=3.5, maximum=4.0
@@ -281,7 +281,7 @@ def test_rows_in_sight_are_what_is_sent(session, live, pages, many):
     session.put(*many)
     live.refresh()
     grid._handle_custom_msg({"type": "data-request", "r1": 2, "r2": 3, "c1": 2, "c2": 2}, None)
-    assert sent[-1]["value"]["data"]["CTF fit, Å"]["value"] == [None, pytest.approx(5.8)]
+    assert sent[-1]["value"]["data"]["fit resolution, Å"]["value"] == [None, pytest.approx(5.8)]
 
 
 def test_a_column_of_the_users_appears_by_itself(session, live, pages, many):
