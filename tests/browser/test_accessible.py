@@ -9,7 +9,10 @@ pytestmark = pytest.mark.browser
 # Page: what is opened on it, and what is there when that is drawn.
 PAGES = {
     "operation": ((".nb-track-preprocess .nb-logs", ".nb-log"),),
-    "settings": ((".nb-advanced input", ".nb-field-raw_data-binning"), (".nb-python-open", ".nb-python-lines")),
+    "settings": (
+        (".nb-advanced input", ".nb-field-raw_data-binning"),
+        (".nb-python-open", ".nb-python-lines"),
+    ),
     "plots": ((None, ".nb-plot-series-1 .plotarea_background"),),
     "table": ((".nb-columns", ".nb-table canvas"), (".nb-add-condition", ".nb-condition-column")),
     "gallery": ((None, ".nb-gallery-tile img"),),

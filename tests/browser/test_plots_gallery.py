@@ -120,7 +120,7 @@ def test_every_point_is_drawn_and_a_box_selects_everywhere(page):
     count = selected(page, "plots")
     assert 100 < count < COUNT
     chip = page.locator(".nb-plots .nb-chip")
-    wait(page, lambda: "CTF fit resolution ≤" in chip.inner_text(), 30, "the chip does not say what is selected")
+    wait(page, lambda: "CTF fit resolution ≤" in chip.inner_text(), 30, "the chip says nothing of it")
     tab(page, "table")
     wait(page, lambda: selected(page, "table") == count, 30, "the Table has another selection")
     tab(page, "gallery")
