@@ -35,13 +35,13 @@ def sum_frames(
     sums = _weighted_sums(frames, shifts, weights, local)
     shape, fft = sums.shape[1:], fft_module(sums)
     some = shifts if local is None else _some_shifts(shifts, local)
-    response = _response(shape, some, array_module(sums))
+    correction = _correction(shape, some, array_module(sums))
     if curves is None or plain is None:
-        return fft.irfft2(fft.rfft2(sums[0]) / response, s=shape), None
+        return fft.irfft2(fft.rfft2(sums[0]) * correction, s=shape), None
     weighted, average = combine_moments(sums, curves, plain)
     del sums
-    average /= response
-    weighted /= response
+    average *= correction
+    weighted *= correction
     return fft.irfft2(average, s=shape, overwrite_x=True), fft.irfft2(weighted, s=shape, overwrite_x=True)
 
 
@@ -51,8 +51,8 @@ def half_sums(frames: Counts, shifts: FloatArray, local: FloatArray | None = Non
     weights[0, 1::2] = weights[1, ::2] = 1 / len(shifts)
     sums = _weighted_sums(frames, shifts, weights, local)
     fft, some = fft_module(sums), shifts if local is None else _some_shifts(shifts, local)
-    response = _response(sums.shape[1:], some, array_module(sums))
-    even, odd = (fft.irfft2(fft.rfft2(half) / response, s=half.shape) for half in sums)
+    correction = _correction(sums.shape[1:], some, array_module(sums))
+    even, odd = (fft.irfft2(fft.rfft2(half) * correction, s=half.shape) for half in sums)
     return even, odd
 
 
@@ -123,15 +123,15 @@ def _tap_table() -> FloatArray:
     return np.asarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
-def _response(shape: tuple[int, int], shifts: FloatArray, xp: Any) -> Any:
-    """Mean amplitude that the interpolation leaves at each point of the rfft2."""
+def _correction(shape: tuple[int, int], shifts: FloatArray, xp: Any) -> Any:
+    """What makes up for the mean amplitude that the interpolation leaves at each point of the rfft2."""
     phase = np.round((shifts - np.floor(shifts)) * PHASES).astype(int)
     often = np.zeros((PHASES + 1, PHASES + 1), np.float32)
     np.add.at(often, tuple(phase.T), 1 / len(shifts))
     ky, kx = rfft_frequency(shape)
     down, across = xp.asarray(_amplitudes(ky.tobytes()).T), xp.asarray(often @ _amplitudes(kx.tobytes()))
     mean = down @ across
-    return xp.maximum(mean, MIN_RESPONSE, out=mean)
+    return xp.reciprocal(xp.maximum(mean, MIN_RESPONSE, out=mean), out=mean)
 
 
 @lru_cache(maxsize=4)

@@ -18,15 +18,16 @@ SIZE, SPACING = 48, 32  # px
 STEP, REACH = 0.5, 6  # of the correlation maps: px, steps
 BFACTOR = 100.0  # Å²
 SMALLEST_WEIGHT = 0.2
-AMOUNTS = (0.15, 0.3, 0.6)  # Å, usual motion by each shape over a movie
+# Usual motion by each shape over a movie, Å, and by how many standard errors frames must foretell each other
+# for it to be trusted: the more a prior allows, the more a field of chance does harm.
+AMOUNTS = ((0.15, 1.75), (0.3, 2.75), (0.6, 4.0))
 CURVED = 0.36
 PATCHES_AT_ONCE = 64
-ROUNDS = 3
+ROUNDS = 2
 TOLERANCE_STEPS = 0.05
 TOLERANCE, MOST_STEPS = 1e-3, 40  # of usual amounts
 FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
 POOLED_FRAMES = 8
-SURE = 2.5
 FOLDS = 4
 
 # Rows are shapes of unit rms over the frame, columns RELION's 1 x x² y y² xy.
@@ -196,17 +197,15 @@ def _fit(maps: Any, design: FloatArray, start: FloatArray, at: FloatArray) -> Fl
 
 
 def _usual_amount(maps: Any, unit: FloatArray) -> float | None:
-    """How much motion, Å, to expect for the frames to foretell each other best; None if they do not.
-
-    The least amount makes the most careful test of whether there is any motion at all.
-    """
-    gains: list[float] = []
-    for amount in AMOUNTS:
+    """How much motion, Å, to expect for the frames to foretell each other best; None if they do not."""
+    best, usual = 0.0, None
+    for amount, sure in AMOUNTS:
         gain = _foretold(maps, amount * unit)
-        if not gains and gain.sum() <= SURE * gain.std() * np.sqrt(len(gain)):
-            return None
-        gains.append(float(gain.sum()))
-    return AMOUNTS[int(np.argmax(gains))]
+        if gain.sum() <= sure * gain.std() * np.sqrt(len(gain)):
+            break
+        if gain.sum() > best:
+            best, usual = gain.sum(), amount
+    return usual
 
 
 def _foretold(maps: Any, design: FloatArray) -> FloatArray:
