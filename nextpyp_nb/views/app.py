@@ -11,7 +11,7 @@ from nextpyp_nb.views.classes import ClassesPage
 from nextpyp_nb.views.export_dialog import ExportDialog
 from nextpyp_nb.views.gallery import GalleryPage
 from nextpyp_nb.views.header import Header
-from nextpyp_nb.views.late import Box, Button
+from nextpyp_nb.views.late import Box, Button, share_anew
 from nextpyp_nb.views.logs import LogViewer
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
@@ -145,6 +145,7 @@ class App(Box):
     """The whole page: ``session`` is a name, a Session or None for the list of sessions under ``root``."""
 
     def __init__(self, session: Any = None, root: Path | str | None = None, *, new: bool = False) -> None:
+        share_anew()
         self.root = Path(root).expanduser() if root else None
         self.presence, self.banner = Presence(), Banner()
         self.live: LiveState | None = None
@@ -209,6 +210,7 @@ class App(Box):
 def track_panel(session: Any, track: str, root: Path | str | None = None) -> Box:
     """One track's row, live, to stand alone in a cell."""
     found = open_session(session, root=root) if isinstance(session, str) else session
+    share_anew()
     live = LiveState(lambda: read_snapshot(found), found.version)
     log = LogViewer()
     panel = TrackPanel(found, track, live, log.open_track)

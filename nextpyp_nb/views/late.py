@@ -14,8 +14,16 @@ from ipywidgets import Layout, Widget
 
 @cache
 def _plain(kind: type[Widget], **values: Any) -> Widget:
-    """The one layout, style or scale with these values that all widgets of this kernel share."""
+    """The one layout, style or scale with these values that all widgets of a page share."""
     return kind(**values)
+
+
+def share_anew() -> None:
+    """Let the page made next share nothing with those before it.
+
+    A second window on the same kernel knows only what is sent to it from now on.
+    """
+    _plain.cache_clear()
 
 
 class Late:

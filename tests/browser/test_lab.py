@@ -143,6 +143,21 @@ def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
     session.close()
 
 
+def test_a_second_window_on_the_same_kernel_shows_the_session_too(chromium, lab, page):
+    settings = Settings.from_flat(
+        {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
+    )
+    create_session("grid-8", settings=settings, root=lab[2]).close()
+    second = chromium.new_page(viewport={"width": 1440, "height": 900})
+    for window in (page, second):
+        window.goto(f"{lab[0]}lab?reset")
+        window.wait_for_function(READY)
+        window.get_by_title("Cryo-EM sessions").click()
+        window.locator("[data-session=grid-8]").get_by_text("Open", exact=True).click()
+        window.wait_for_selector(".nb-track-classify .nb-count-done", timeout=120_000)
+    second.close()
+
+
 def test_the_palette_opens_the_list_of_sessions(page):
     page.evaluate("() => { window.jupyterapp.commands.execute('apputils:activate-command-palette'); }")
     page.locator(".lm-CommandPalette-input").fill("All Sessions")
