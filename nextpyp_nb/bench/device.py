@@ -189,9 +189,9 @@ def _micrograph(xp: Any, rates: dict[str, float]) -> Iterator[dict[str, Any]]:
 
 
 def _classes(xp: Any, rates: dict[str, float], device: int, particles: int) -> Iterator[dict[str, Any]]:
-    """Updates of a classification with 100 classes, boxes of 128 px: all particles new, then 20 % more."""
+    """Updates of 100 classes, boxes of 128 px: classes found, as many particles more, and a pass."""
     box, classes = 128, 100
-    images, truth = _stack(xp, particles + particles // 5, box)
+    images, truth = _stack(xp, 2 * particles, box)
     engine = Classification(
         lambda ids: (images[ids], [CTF] * len(ids)),
         device=device, box=box, pixel_size=2.6, diameter=180.0, classes=classes, seed=1,

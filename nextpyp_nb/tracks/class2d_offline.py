@@ -28,7 +28,7 @@ MOST_THREADS = 4
 def classify_star(
     star: Path, out: Path, *, classes: int, diameter: float | None = None, seed: int = 0,
     progress: Progress | None = None, arrivals: int = 1,
-    updated: Callable[[Class2dUpdate], None] | None = None,
+    updated: Callable[[Class2dUpdate, Any], None] | None = None,
 ) -> str:  # fmt: skip
     """Classify the particles of ``star`` into folder ``out``; one sentence of what came out.
 
