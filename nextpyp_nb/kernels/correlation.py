@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_correlation
+from nextpyp_nb.kernels import _cpu_correlation, _gpu_correlation
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
-from nextpyp_nb.kernels.cuda import cuda_kernel
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray
 
 HIGH_PASS = 0.008
 CROSS = 1.5
-SETS_AT_ONCE, FRAMES_AT_ONCE = 64, 8
-THREADS = 64
+SETS_AT_ONCE, FRAMES_AT_ONCE = 256, 8
 CACHED = 1 << 16  # points of a spectrum that a core keeps at hand
 
 
@@ -52,29 +50,26 @@ def low_band(shape: tuple[int, int], bfactor: float, smallest: float, reach: flo
 
 def low_spectra(images: Any, band: Band) -> Any:
     """The band of the transforms of images: (..., y, x) -> (..., ky, kx)."""
-    fft = fft_module(images)
+    fft, rows = fft_module(images), array_module(images).asarray(band.rows)
+    if on_gpu(images):
+        return fft.rfft2(images)[..., : len(band.kx)][..., rows, :]
     half = fft.rfft(images, axis=-1)[..., : len(band.kx)]
-    return fft.fft(half, axis=-2)[..., array_module(images).asarray(band.rows), :]
+    return fft.fft(half, axis=-2)[..., rows, :]
 
 
 def move_back(spectra: Any, band: Band, moves: FloatArray) -> Any:
     """Move images back by ``moves`` (set, frame, 2) px, in place; their sum over the frames (set, ky, kx)."""
-    xp = array_module(spectra)
-    there = xp.asarray(np.asarray(2 * np.pi * moves, np.float32))
-    turn_y, turn_x = (
-        _unit(xp, there[..., axis, None] * xp.asarray(k)) for axis, k in enumerate((band.ky, band.kx))
-    )
-    if not on_gpu(spectra):
-        return _cpu_correlation.turn_and_sum(spectra, turn_y, turn_x)
-    spectra *= turn_y[..., None]
-    spectra *= turn_x[..., None, :]
-    return spectra.sum(axis=1)
+    if on_gpu(spectra):
+        return _gpu_correlation.turn_and_sum(spectra, moves, band.ky, band.kx, xp=array_module(spectra))
+    there = np.asarray(2 * np.pi * moves, np.float32)
+    turn_y, turn_x = (_unit(there[..., axis, None] * k) for axis, k in enumerate((band.ky, band.kx)))
+    return _cpu_correlation.turn_and_sum(spectra, turn_y, turn_x)
 
 
-def _unit(xp: Any, angle: Any) -> Any:
+def _unit(angle: FloatArray) -> Any:
     """exp(i angle): sine and cosine together cost a tenth of a complex exponential on the CPU."""
-    turn = xp.empty(angle.shape, xp.complex64)
-    turn.real, turn.imag = xp.cos(angle), xp.sin(angle)
+    turn = np.empty(angle.shape, np.complex64)
+    turn.real, turn.imag = np.cos(angle), np.sin(angle)
     return turn
 
 
@@ -87,46 +82,35 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
     weight = xp.asarray(band.weight)
     to_y, to_x = (np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64) for k in (band.ky, band.kx))
     # Only the real part is wanted: of complex numbers taken as pairs.
-    to_y, to_x = xp.asarray(to_y), xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
+    to_x = xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
     if on_gpu(spectra):
-        sets, frames = SETS_AT_ONCE, FRAMES_AT_ONCE if spectra.shape[0] == 1 else spectra.shape[1]
+        sets, frames = SETS_AT_ONCE, spectra.shape[1]
     else:
         sets, frames = 1, max(1, CACHED // band.weight.size)
     maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
     for first in range(0, spectra.shape[0], sets):
         for begin in range(0, spectra.shape[1], frames):
             some = slice(first, first + sets), slice(begin, begin + frames)
-            product = _product(spectra[some], total[some[0]], weight)
-            maps[some] = (to_y @ product).view(np.float32) @ to_x
+            maps[some] = _lines(spectra[some], total[some[0]], weight, to_y).view(np.float32) @ to_x
     return maps
 
 
-def read_splines(maps: Any, offset: Any) -> tuple[Any, Any, Any]:
-    """Value (set, frame), slope and curvature (set, frame, 2) of cubic-spline maps (set, frame, n, n).
+def _lines(spectra: Any, total: Any, weight: Any, to_y: FloatArray) -> Any:
+    """Weighted product of each spectrum with the conjugate of the others' sum, brought to places along y."""
+    if on_gpu(spectra):
+        return _gpu_correlation.correlate_down(spectra, total, weight, to_y, xp=array_module(spectra))
+    return to_y @ _cpu_correlation.weighted_product(spectra, total, weight)
 
-    ``offset`` (set, frame, 2) is in px from their middle; beyond the last but one point a map goes on level.
+
+def spline_moments(maps: Any, at: Any, shapes: Any, times: Any, used: Any, amounts: FloatArray) -> Any:
+    """What fits of offsets need of cubic-spline maps (patch, frame, n, n): (fit, patch, 21).
+
+    An offset, px from the middle of its map, is shapes (patch, 5) times amounts (fit, 5, 3, 2) times times
+    (fit, frame, 3) less ``at`` (patch, frame, 2); beyond the last but one point a map goes on level. Sums
+    over the frames that are ``used`` (fit, frame): of values; of curvatures; of squared slopes; of slopes
+    times each time, y and x; for y and for x, of curvatures less than 0, negated, times each pair of times.
     """
-    if not on_gpu(maps):
-        return _cpu_correlation.read_splines(maps, offset)
-    xp, count = array_module(maps), maps.shape[0] * maps.shape[1]
-    value, slope, bend = (xp.empty(offset.shape[: 2 + axes]) for axes in (0, 1, 1))
-    cuda_kernel(xp, "correlation", "read_splines")(
-        (-(-count // THREADS),),
-        (THREADS,),
-        (
-            value, slope, bend, xp.ascontiguousarray(maps), xp.ascontiguousarray(xp.asarray(offset)),
-            np.int32(count), np.int32(maps.shape[2]),
-        ),
-    )  # fmt: skip
-    return value, slope, bend
-
-
-def _product(spectra: Any, total: Any, weight: Any) -> Any:
-    """Weighted product of each spectrum with the conjugate of the others' sum."""
-    if not on_gpu(spectra):
-        return _cpu_correlation.weighted_product(spectra, total, weight)
-    xp = array_module(spectra)
-    product = xp.conj(total[:, None] - spectra)
-    product *= spectra
-    product *= weight
-    return product
+    if on_gpu(maps):
+        xp = array_module(maps)
+        return _gpu_correlation.spline_moments(maps, at, shapes, times, used, amounts, xp=xp)
+    return _cpu_correlation.spline_moments(maps, at, shapes, times, used, amounts)

@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 
+from nextpyp_nb.kernels import _gpu_correlation
 from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
-from nextpyp_nb.kernels.correlation import Band, correlations, low_band, low_spectra, move_back, read_splines
+from nextpyp_nb.kernels.correlation import (
+    Band,
+    correlations,
+    low_band,
+    low_spectra,
+    move_back,
+    spline_moments,
+)
 from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
 SIZE, SPACING = 48, 32  # px
@@ -52,6 +60,14 @@ class _Patches:
     band: Band
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """What may move how, where 1 Å is usual: shapes (patch, 5) and times (frame, 3), px, 0 on average."""
+
+    shapes: FloatArray
+    times: FloatArray
+
+
 def fit_local_motion(
     frames: Any, shifts: FloatArray, *, shape: FloatArray, pixel_size: float
 ) -> FloatArray | None:
@@ -67,23 +83,25 @@ def fit_local_motion(
     if patches is None:
         return None
     factors = _time_factors(n)
-    unit = _design(patches.centres, n, factors) / (STEP * pixel_size)
-    at: FloatArray = np.zeros((*unit.shape[:2], 2))
+    model = _Model(
+        shapes=field_basis(patches.centres) @ SHAPES.T * USUAL,
+        times=_centred((np.arange(n)[:, None] / (n - 1)) ** POWERS @ factors) / (STEP * pixel_size),
+    )
+    at: FloatArray = np.zeros((len(patches.centres), n, 2))
     maps = _maps(patches, at)
-    amount = _usual_amount(maps, unit)
+    amount = _usual_amount(maps, model)
     if amount is None:
         return None
-    design = amount * unit
-    found: FloatArray = np.zeros((design.shape[2], 2))
+    times, everything = amount * model.times[None], np.ones((1, n), bool)
+    found: FloatArray = np.zeros((1, len(SHAPES), len(POWERS), 2))
     for left in reversed(range(ROUNDS)):
-        found = _fit(maps, design, found, at)
-        before, at = at, design @ found
+        found = _fit(maps, model.shapes, times, everything, found, at)
+        before, at = at, np.einsum("ps,ska,fk->pfa", model.shapes, found[0], times[0], optimize=True)
         if not left or np.abs(at - before).max() < TOLERANCE_STEPS:
             break
         maps = _maps(patches, at - before)
-    found = found.reshape(len(SHAPES), len(POWERS), 2) * (amount / pixel_size * USUAL[:, None, None])
-    in_time = factors / (n - 1.0) ** POWERS[:, None]
-    return np.asarray(np.einsum("sb,pk,ska->abp", SHAPES, in_time, found))
+    in_time = factors / (n - 1.0) ** POWERS[:, None] * (amount / pixel_size)
+    return np.asarray(np.einsum("sb,pk,ska->abp", SHAPES * USUAL[:, None], in_time, found[0], optimize=True))
 
 
 def _time_factors(n: int) -> FloatArray:
@@ -97,12 +115,9 @@ def _time_factors(n: int) -> FloatArray:
     return np.asarray(turn * np.sqrt(np.maximum(strength, 0)))
 
 
-def _design(centres: FloatArray, n: int, factors: FloatArray) -> FloatArray:
-    """What each unknown moves, where 1 Å is usual: (patch, frame, 15) Å, zero on average over time."""
-    space = field_basis(centres) @ SHAPES.T * USUAL
-    time = (np.arange(n)[:, None] / (n - 1)) ** POWERS @ factors
-    time -= time.mean(axis=0)
-    return np.asarray(np.einsum("ps,fk->pfsk", space, time).reshape(len(space), n, -1))
+def _centred(times: FloatArray, used: Any = slice(None)) -> FloatArray:
+    """Times (frame, 3) less their mean over the frames that are ``used``."""
+    return np.asarray(times - times[used].mean(axis=0))
 
 
 def _cut(frames: Any, shifts: FloatArray, shape: FloatArray, bfactor: float) -> _Patches | None:
@@ -130,14 +145,10 @@ def _cut(frames: Any, shifts: FloatArray, shape: FloatArray, bfactor: float) -> 
 
 def _windows(frames: Any, corners: FloatArray) -> Any:
     """Windows (patch, frame, SIZE, SIZE) of frames, from ``corners`` (patch, 2) on."""
-    xp = array_module(frames)
     window = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
-    window = xp.asarray(window[:, None] * window)
     if on_gpu(frames):
-        y, x = xp.asarray(corners.T)[:, :, None, None, None]
-        pixel, frame = xp.arange(SIZE), xp.arange(len(frames))[:, None, None]
-        return frames[frame, y + pixel[:, None], x + pixel] * window
-    return np.stack([frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]) * window
+        return _gpu_correlation.cut_windows(frames, corners, window, xp=array_module(frames))
+    return np.stack([frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]) * (window[:, None] * window)
 
 
 def _maps(patches: _Patches, further: FloatArray) -> Any:
@@ -151,77 +162,108 @@ def _maps(patches: _Patches, further: FloatArray) -> Any:
     return spline @ (maps @ spline.T)
 
 
-def _certainty(maps: Any, offset: FloatArray) -> Any:
-    """Factors (patch, 1) from correlation to log likelihood, whose slopes scatter as its curvature says."""
-    xp = array_module(maps)
-    _, slope, bend = read_splines(maps, offset)
-    signal, noise = -bend.sum(axis=(1, 2)), (slope**2).sum(axis=(1, 2))
-    pooled = POOLED_FRAMES / maps.shape[1]
-    signal = xp.maximum(signal, 0) + pooled * xp.maximum(signal.mean(), 0)
-    return (signal / xp.maximum(noise + pooled * noise.mean(), 1e-30))[:, None]
+def _certainty(moments: Any, n_frames: Any) -> Any:
+    """Factors (fit, patch) from correlation to log likelihood, whose slopes scatter as its curvature says.
+
+    ``moments`` (fit, patch, 21) are sums over ``n_frames`` (fit,).
+    """
+    xp = array_module(moments)
+    signal, noise = -moments[..., 1], moments[..., 2]
+    pooled = xp.asarray(POOLED_FRAMES / n_frames)[:, None]
+    signal = xp.maximum(signal, 0) + pooled * xp.maximum(signal.mean(axis=1, keepdims=True), 0)
+    return signal / xp.maximum(noise + pooled * noise.mean(axis=1, keepdims=True), 1e-30)
 
 
-def _fit(maps: Any, design: FloatArray, start: FloatArray, at: FloatArray) -> FloatArray:
-    """The likeliest amounts (15, 2) under the maps, made at ``at``, and a prior of unit variance.
+def _fit(
+    maps: Any, shapes: FloatArray, times: FloatArray, used: FloatArray, start: FloatArray, at: FloatArray
+) -> FloatArray:
+    """The likeliest amounts (fit, 5, 3, 2) under the maps, made at ``at``, and a prior of unit variance.
 
-    Newton's method with the curvature of y and of x alone, where the maps are peaks; a step that leads
-    uphill is halved.
+    Each fit has its own times (fit, frame, 3) and frames that are ``used`` (fit, frame). Newton's method with
+    the curvature of y and of x alone, where the maps are peaks; a step that leads uphill is halved.
     """
     xp = array_module(maps)
-    certainty = _certainty(maps, design @ start - at)
-    moving, made_at = xp.asarray(design), xp.asarray(at)
+    made_at, moving, in_time, counted = (
+        xp.asarray(np.ascontiguousarray(a)) for a in (at, shapes, times, used)
+    )
+    products = (shapes[:, :, None] * shapes[:, None]).reshape(len(shapes), -1)
+    sides = xp.asarray(np.hstack([np.ones((len(shapes), 1)), shapes, products]).T)
+    certainty = None
 
-    def seen(amounts: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        value, slope, bend = read_splines(maps, moving @ xp.asarray(amounts) - made_at)
-        flat, weight = moving.reshape(-1, len(amounts)), certainty[..., None]
-        pull = flat.T @ (weight * slope).reshape(-1, 2)
-        stiff = (weight * xp.maximum(-bend, 0)).reshape(-1, 2)
-        stiff = xp.stack([(flat * stiff[:, axis, None]).T @ flat for axis in range(2)])
-        found = to_numpy(xp.concatenate([pull.ravel(), stiff.ravel(), (certainty * value).sum()[None]]))
-        pull, stiff = found[: pull.size].reshape(pull.shape), found[pull.size : -1].reshape(stiff.shape)
-        cost = 0.5 * np.sum(amounts**2) - found[-1]
-        step = np.linalg.solve(stiff + np.eye(len(amounts)), (pull - amounts).T[..., None])[..., 0].T
-        return float(cost), np.asarray(amounts - pull), step
+    def seen(amounts: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        nonlocal certainty
+        moments = spline_moments(maps, made_at, moving, in_time, counted, amounts)
+        if certainty is None:
+            certainty = _certainty(moments, used.sum(axis=1))
+        return _newton_step(to_numpy(sides @ (moments * certainty[..., None])), amounts)
 
     amounts = start
     cost, uphill, step = seen(amounts)
     for _ in range(MOST_STEPS):
-        if np.abs(step).max() < TOLERANCE:
+        going = np.abs(step).max(axis=(1, 2, 3)) >= TOLERANCE
+        if not going.any():
             break
+        step = step * going[:, None, None, None]
         there = seen(amounts + step)
-        if there[0] <= cost + 1e-4 * np.sum(uphill * step):
-            amounts, (cost, uphill, step) = amounts + step, there
-        else:
-            step = step / 2
+        good = there[0] <= cost + 1e-4 * (uphill * step).sum(axis=(1, 2, 3))
+        amounts = np.where(good[:, None, None, None], amounts + step, amounts)
+        cost, uphill, step = (
+            np.where(good.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(there, (cost, uphill, step / 2), strict=True)
+        )
     return amounts
 
 
-def _usual_amount(maps: Any, unit: FloatArray) -> float | None:
+def _newton_step(sums: FloatArray, amounts: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Cost (fit,), its slope and the step to its least (fit, 5, 3, 2) px at ``amounts``.
+
+    ``sums`` (fit, 31, 21) are the moments of all patches, times 1, the shapes and their products.
+    """
+    fits, n_shapes, n_times, _ = amounts.shape
+    n = n_shapes * n_times
+    pull = sums[:, 1 : 1 + n_shapes, 3 : 3 + 2 * n_times].reshape(amounts.shape)
+    pairs = np.zeros((n_times, n_times), int)
+    pairs[np.triu_indices(n_times)] = np.arange(n_times * (n_times + 1) // 2)
+    pairs = np.maximum(pairs, pairs.T)
+    bends = sums[:, 1 + n_shapes :, 3 + 2 * n_times :].reshape(fits, n_shapes, n_shapes, 2, -1)
+    stiff = bends[..., pairs].transpose(0, 3, 1, 4, 2, 5).reshape(fits, 2, n, n) + np.eye(n)
+    down = (pull - amounts).reshape(fits, n, 2).transpose(0, 2, 1)
+    step = np.linalg.solve(stiff, down[..., None])[..., 0].transpose(0, 2, 1).reshape(amounts.shape)
+    cost = 0.5 * (amounts**2).sum(axis=(1, 2, 3)) - sums[:, 0, 0]
+    return cost, np.asarray(amounts - pull), step
+
+
+def _usual_amount(maps: Any, model: _Model) -> float | None:
     """How much motion, Å, to expect for the frames to foretell each other best; None if they do not."""
     best, usual = 0.0, None
-    for amount, sure in AMOUNTS:
-        gain = _foretold(maps, amount * unit)
-        if gain.sum() <= sure * gain.std() * np.sqrt(len(gain)):
-            break
-        if gain.sum() > best:
-            best, usual = gain.sum(), amount
+    # A GPU fits all amounts in the time of one.
+    together = len(AMOUNTS) if on_gpu(maps) else 1
+    for first in range(0, len(AMOUNTS), together):
+        some = AMOUNTS[first : first + together]
+        gains = _foretold(maps, model, [amount for amount, _ in some])
+        for (amount, sure), gain in zip(some, gains, strict=True):
+            if gain.sum() <= sure * gain.std() * np.sqrt(len(gain)):
+                return usual
+            if gain.sum() > best:
+                best, usual = gain.sum(), amount
     return usual
 
 
-def _foretold(maps: Any, design: FloatArray) -> FloatArray:
-    """Log likelihood (patch,) that each quarter of the frames gains by what the others say."""
-    xp, frames = array_module(maps), np.arange(maps.shape[1])
-    gain = np.zeros(len(maps))
-    nothing = np.zeros((design.shape[2], 2))
-    certainty = _certainty(maps, np.zeros((*design.shape[:2], 2)))
-    for fold in range(FOLDS):
-        held = frames % FOLDS == fold
-        # Centred over the frames that fit, the noise that a pair of frames shares cancels in the test.
-        centred = design - design[:, ~held].mean(axis=1, keepdims=True)
-        known = centred[:, ~held]
-        offset = centred[:, held] @ _fit(
-            maps[:, xp.asarray(~held)], known, nothing, np.zeros((*known.shape[:2], 2))
-        )
-        moved, still = (read_splines(maps[:, xp.asarray(held)], place)[0] for place in (offset, 0 * offset))
-        gain += to_numpy(xp.sum(certainty * (moved - still), axis=1))
-    return gain
+def _foretold(maps: Any, model: _Model, amounts: list[float]) -> FloatArray:
+    """Log likelihood (amount, patch) that each quarter of the frames gains by what the others say."""
+    xp, n = array_module(maps), maps.shape[1]
+    held = np.arange(n) % FOLDS == np.arange(FOLDS)[:, None]
+    # Centred over the frames that fit, the noise that a pair of frames shares cancels in the test.
+    times = np.array([_centred(model.times, ~fold) for fold in held])
+    times = (np.reshape(amounts, (-1, 1, 1, 1)) * times).reshape(-1, *times.shape[1:])
+    held = np.tile(held, (len(amounts), 1))
+    nothing: FloatArray = np.zeros((len(held), len(SHAPES), len(POWERS), 2))
+    at: FloatArray = np.zeros((len(maps), n, 2))
+    found = _fit(maps, model.shapes, times, ~held, nothing, at)
+    at, shapes, all_times, others = (
+        xp.asarray(np.ascontiguousarray(a)) for a in (at, model.shapes, times, held)
+    )
+    moved, still = (spline_moments(maps, at, shapes, all_times, others, a)[..., 0] for a in (found, nothing))
+    everything = spline_moments(maps, at, shapes, all_times[:1], xp.ones((1, n), bool), nothing[:1])
+    gain = to_numpy(_certainty(everything, np.array([n])) * (moved - still))
+    return np.asarray(gain.reshape(len(amounts), FOLDS, -1).sum(axis=1))

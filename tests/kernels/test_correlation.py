@@ -42,7 +42,10 @@ def test_splines_are_read_as_scipy_reads_them():
         read = [scipy.ndimage.map_coordinates(m, 6 + place[:, None], order=3) for m, place in chosen]
         return np.reshape(read, (2, 3))
 
-    value, slope, bend = _cpu_correlation.read_splines(splines.astype(np.float32), offset)
+    splines, read, taps = splines.astype(np.float32), np.empty((2, 3, 5)), np.empty((2, 3, 4))
+    for p, f in np.ndindex(2, 3):
+        _cpu_correlation._read_spline(splines, p, f, 13, offset[p, f], taps, read[p, f])
+    value, slope, bend = read[..., 0], read[..., 1:3], read[..., 3:]
     np.testing.assert_allclose(value, at(offset), atol=1e-4)
     for axis in range(2):
         step = 1e-3 * np.eye(2)[axis]
@@ -57,3 +60,25 @@ def test_far_pixels_are_those_of_a_mean_filter(size, shape):
     image = np.random.default_rng(4).normal(15, 1, shape).astype(np.float32)
     mean = scipy.ndimage.uniform_filter(image.astype(float), size, mode="reflect")
     np.testing.assert_array_equal(_cpu_motion.far_from_mean(image, size, 1.5), np.abs(image - mean) > 1.5)
+
+
+def test_moments_are_sums_of_what_is_read_of_the_splines():
+    rng = np.random.default_rng(5)
+    fits, patches, frames, n_times = 2, 3, 6, 3
+    maps = rng.normal(size=(patches, frames, 13, 13)).astype(np.float32)
+    at, shapes = rng.normal(size=(patches, frames, 2)), rng.normal(size=(patches, 5))
+    times, used = rng.normal(size=(fits, frames, n_times)), rng.random((fits, frames)) < 0.6
+    amounts = 0.5 * rng.normal(size=(fits, 5, n_times, 2))
+    found = _cpu_correlation.spline_moments(maps, at, shapes, times, used, amounts)
+    for fit, patch in np.ndindex(fits, patches):
+        offset = np.einsum("s,ska,fk->fa", shapes[patch], amounts[fit], times[fit]) - at[patch]
+        read, taps = np.empty((frames, 5)), np.empty((2, 3, 4))
+        for f in range(frames):
+            _cpu_correlation._read_spline(maps, patch, f, 13, offset[f], taps, read[f])
+        read, time = read[used[fit]], times[fit][used[fit]]
+        peaks = np.maximum(-read[:, 3:], 0)
+        i, k = np.triu_indices(n_times)
+        pairs = (peaks.T @ (time[:, i] * time[:, k])).ravel()
+        expected = [read[:, 0].sum(), read[:, 3:].sum(), (read[:, 1:3] ** 2).sum()]
+        expected += [*(time.T @ read[:, 1:3]).ravel(), *pairs]
+        np.testing.assert_allclose(found[fit, patch], expected, rtol=1e-9, atol=1e-12)
