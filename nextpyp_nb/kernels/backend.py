@@ -87,20 +87,26 @@ def empty_for(device: int | None) -> Callable[..., np.ndarray[Any, Any]]:
 
 
 def _uploaded(array: np.ndarray[Any, Any]) -> Any:
-    """``array`` on the current device, staged by halves in pinned memory unless it lies there."""
+    """``array`` on the current device, staged by halves in pinned memory unless it lies there.
+
+    Copies have a stream of their own, so that what another thread computes goes on.
+    """
     there = cupy.empty(array.shape, array.dtype)
-    runtime = cupy.cuda.runtime
+    runtime, copying = cupy.cuda.runtime, cupy.cuda.Stream(non_blocking=True)
+    # The memory may still be in use by work queued before.
+    copying.wait_event(cupy.cuda.get_current_stream().record())
     if runtime.pointerGetAttributes(array.ctypes.data).type == runtime.memoryTypeHost:
-        stream = cupy.cuda.get_current_stream()
-        there.set(array, stream)
-        stream.synchronize()
-        return there
-    flat, place = array.reshape(-1), there.reshape(-1)
-    step = PINNED_BYTES // array.dtype.itemsize
-    halves = [cupyx.empty_pinned(step, array.dtype) for _ in range(2)]
-    computing, copying = cupy.cuda.get_current_stream(), cupy.cuda.Stream(non_blocking=True)
-    # The memory may still be in use by work queued before; what is queued after waits for the copies.
-    copying.wait_event(computing.record())
+        there.set(array, copying)
+    else:
+        _send_by_halves(array.reshape(-1), there.reshape(-1), copying)
+    copying.synchronize()
+    return there
+
+
+def _send_by_halves(flat: np.ndarray[Any, Any], place: Any, copying: Any) -> None:
+    """Fill one half of a pinned buffer while the other is on its way."""
+    step = PINNED_BYTES // flat.dtype.itemsize
+    halves = [cupyx.empty_pinned(step, flat.dtype) for _ in range(2)]
     sent: list[Any] = [None, None]
     for number, start in enumerate(range(0, flat.size, step)):
         side, part = number % 2, flat[start : start + step]
@@ -109,9 +115,7 @@ def _uploaded(array: np.ndarray[Any, Any]) -> Any:
         halves[side][: part.size] = part
         place[start : start + part.size].set(halves[side][: part.size], copying)
         sent[side] = copying.record()
-    computing.wait_event(copying.record())
     copying.synchronize()
-    return there
 
 
 def gpu_count() -> int:
