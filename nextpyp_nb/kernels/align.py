@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.fft import prev_fast_len
 
+from nextpyp_nb.kernels import _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, ndimage_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
 from nextpyp_nb.kernels.fourier import bin_image
@@ -101,8 +102,11 @@ def moving_part(frames: Any) -> Any:
     mask = xp.clip(mask, 0, 1)
     share = nd.gaussian_filter(mask, FLAT_PX / 2, mode="reflect")
     local = nd.gaussian_filter(mean * mask, FLAT_PX / 2, mode="reflect") / xp.maximum(share, 1e-3)
+    if on_gpu(frames):
+        _gpu_motion.take_off(frames, local, mask, xp=xp)
+        return frames
     local, mask = (_doubled(image, frames.shape[1:]) for image in (local, mask))
-    for part in [frames] if on_gpu(frames) else frames:
+    for part in frames:
         part -= local
         part *= mask
     return frames
@@ -153,7 +157,8 @@ class FrameSpectra:
         narrow = copy(self)
         narrow._band = low_band(self.shape, bfactor, SMALLEST_WEIGHT)
         rows = np.flatnonzero(np.isin(self._band.rows, narrow._band.rows))
-        narrow._values = self._values[:, :, rows, : len(narrow._band.kx)]
+        values = self._values[..., : len(narrow._band.kx)][:, :, rows]
+        narrow._values = array_module(values).ascontiguousarray(values)
         narrow._step = max(1, int(SAMPLING * np.sqrt(bfactor)))
         return narrow
 
@@ -233,22 +238,18 @@ def smooth_trajectory(shifts: FloatArray) -> FloatArray:
         return shifts
     ratio = np.geomspace(*ROUGHNESS)[:, None]
     expected = EXPECTED_FRAMES * NOISE_PX**2
-    least, best = np.inf, shifts
-    for seen, back, strength, volume in _priors(n):
-        amplitude = seen @ shifts
-        variance = 1 + ratio * strength
-        scatter = (1 / variance) @ np.sum(amplitude**2, axis=1) + expected
-        cost = (amplitude.size + EXPECTED_FRAMES) * np.log(scatter) + 2 * np.log(variance).sum(axis=1)
-        cost += 2 * volume + (WALK_EVIDENCE if volume > 0 else 0)
-        likeliest = np.argmin(cost)
-        if cost[likeliest] < least:
-            least = cost[likeliest]
-            best = shifts - back @ (amplitude / variance[likeliest][:, None])
-    return np.asarray(best)
+    seen, back, strength, volume = _priors(n)
+    amplitude = seen @ shifts
+    variance = 1 + ratio * strength[:, None]
+    scatter = ((1 / variance) @ (amplitude**2).sum(axis=2)[..., None])[..., 0] + expected
+    cost = (amplitude[0].size + EXPECTED_FRAMES) * np.log(scatter) + 2 * np.log(variance).sum(axis=2)
+    cost += np.where(volume > 0, 2 * volume + WALK_EVIDENCE, 2 * volume)[:, None]
+    walk, rough = np.unravel_index(cost.argmin(), cost.shape)
+    return np.asarray(shifts - back[walk] @ (amplitude[walk] / variance[walk, rough][:, None]))
 
 
 @lru_cache(maxsize=8)
-def _priors(n: int) -> list[tuple[FloatArray, FloatArray, FloatArray, float]]:
+def _priors(n: int) -> tuple[FloatArray, ...]:
     """For each strength of the walk: shapes without the straight line as seen (n - 2, n) and as noise
     (n, n - 2), the variance the spline gives each, and the log determinant of noise and walk.
     """
@@ -266,4 +267,5 @@ def _priors(n: int) -> list[tuple[FloatArray, FloatArray, FloatArray, float]]:
         strength, turn = np.linalg.eigh(whiten @ spline @ whiten.T)
         seen = turn.T @ whiten
         priors.append((seen, seen.T, np.maximum(strength, 0), 2 * np.log(np.diag(root)).sum()))
-    return priors
+    seen, back, strengths, volumes = (np.array(some) for some in zip(*priors, strict=True))
+    return seen, back, strengths, volumes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.gain import donor_pixels
 
@@ -32,6 +32,12 @@ class Counts:
         xp = array_module(self.bad)
         return xp.where(self.bad, xp.float32(0), xp.float32(1) if self.gain is None else self.gain)
 
+    @cached_property
+    def sensor(self) -> tuple[Any, Any]:
+        """The factor, kept, and how many of its pixels are good: what kernels on a GPU correct with."""
+        factor = self.factor()
+        return factor, _gpu_motion.good_pixels(factor, xp=array_module(factor))
+
     def blocks(self, most: int = 1 << 30) -> Iterator[tuple[slice, Any]]:
         """Some frames at a time, ``most`` or fewer, with what fills their bad pixels (frame, place)."""
         n = len(self.raw)
@@ -40,30 +46,26 @@ class Counts:
             last = min(first + together, n)
             yield slice(first, last), donor_pixels(self.bad, self.places, first, last)
 
-    def corrected(self, together: int = 1) -> Iterator[tuple[slice, Any]]:
-        """Frames, up to ``together`` at a time, as float32 (frame, y, x): gain applied, bad pixels replaced.
-
-        Those that come next take the place of the last.
-        """
+    def corrected(self) -> Iterator[tuple[int, Any]]:
+        """Numbers and float32 frames (y, x), gain applied, bad pixels replaced; all in the same place."""
         xp = array_module(self.raw)
-        block = xp.empty((together, *self.raw.shape[1:]), xp.float32)
+        held = xp.empty(self.raw.shape[1:], xp.float32)
         for some, donors in self.blocks():
-            for first in range(some.start, some.stop, together):
-                part = slice(first, min(first + together, some.stop))
-                held = block[: part.stop - first]
-                if self.gain is None:
-                    held[...] = self.raw[part]
-                else:
-                    xp.multiply(self.raw[part], self.gain, out=held, dtype=xp.float32)
-                flat, fill = held.reshape(len(held), -1), donors[first - some.start : part.stop - some.start]
-                flat[:, self.places] = xp.take_along_axis(flat, fill, axis=1)
-                yield part, held
+            for number, fill in zip(range(some.start, some.stop), donors, strict=True):
+                held[...] = self.raw[number]
+                if self.gain is not None:
+                    held *= self.gain
+                flat = held.reshape(-1)
+                flat[self.places] = flat[fill]
+                yield number, held
 
 
 def total_counts(frames: Any) -> Any:
     """Sum of frames (frame, y, x) of any type, float32 (y, x)."""
     xp = array_module(frames)
-    if on_gpu(frames) or frames.dtype == np.float16:
+    if on_gpu(frames):
+        return _gpu_motion.total_counts(frames, xp=xp)
+    if frames.dtype == np.float16:
         return frames.sum(axis=0, dtype=xp.float32)
     total = np.zeros(frames.shape[1:], np.float32)
     for frame in frames:

@@ -1,9 +1,11 @@
 """Radiation damage: how much of each spatial frequency survives in each frame."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from nextpyp_nb.kernels import _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray
@@ -46,8 +48,16 @@ def low_rank_filters(
     keeps within TOLERANCE of the largest weight. Also returns the coefficients (r,) that make the plain mean
     of the same sums. Curves run from 0 to the corner, √½ / px.
     """
+    # The movies of a session are exposed alike.
+    return _factors(tuple(np.ravel(exposures).tolist()), pixel_size, voltage)
+
+
+@lru_cache(maxsize=8)
+def _factors(
+    exposures: tuple[float, ...], pixel_size: float, voltage: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     frequency = np.linspace(0, np.sqrt(0.5) / pixel_size, SAMPLES)
-    filters = exposure_filters(frequency, exposures, voltage)
+    filters = exposure_filters(frequency, np.array(exposures), voltage)
     n = len(filters)
     # The plain mean comes first and is exact; then the leading singular vectors of what it leaves.
     even = np.full((n, 1), 1 / np.sqrt(n))
@@ -67,8 +77,10 @@ def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tupl
     """Exposure-weighted and plain mean, as rfft2 (y, kx), of sums (r, y, x) by ``low_rank_filters``."""
     xp, fft = array_module(moments), fft_module(moments)
     shape = moments.shape[-2:]
-    ky, kx = (xp.asarray(k) * np.float32((SAMPLES - 1) / np.sqrt(0.5)) for k in rfft_frequency(shape))
-    rows = len(ky) if on_gpu(moments) else ROWS_AT_ONCE
+    ky, kx = (k * np.float32((SAMPLES - 1) / np.sqrt(0.5)) for k in rfft_frequency(shape))
+    if on_gpu(moments):
+        return _gpu_motion.combine_moments(moments, curves, plain, ky, kx, fft=fft, xp=xp)
+    rows = ROWS_AT_ONCE
     parts = [slice(first, first + rows) for first in range(0, len(ky), rows)]
     samples = [(xp.hypot(ky[some], kx) + np.float32(0.5)).astype(np.int16) for some in parts]
     weighted = xp.zeros((len(ky), kx.shape[1]), xp.complex64)

@@ -60,11 +60,9 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
     """Sums (sum, y, x) of the frames, each sampled at its +shift, with weights (sum, frame)."""
     raw = frames.raw
     xp, shape = array_module(raw), raw.shape[1:]
-    sums = xp.zeros((len(weights), *shape), np.float32)
     if on_gpu(raw):
-        for part, held in frames.corrected(_gpu_motion.TOGETHER):
-            _gpu_motion.add_moved(sums, held, weights, shifts, local, part, _tap_table(), xp=xp)
-        return sums
+        return _gpu_motion.sum_moved(raw, *frames.sensor, weights, shifts, local, _tap_table(), xp=xp)
+    sums = xp.zeros((len(weights), *shape), np.float32)
     fields = [_field(shifts, local, shape, number) for number in range(len(shifts))]
     down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
     begins = np.searchsorted(frames.places, np.arange(shape[0] + 1) * shape[1])

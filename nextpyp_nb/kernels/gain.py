@@ -6,8 +6,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from nextpyp_nb.kernels import _cpu_motion
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
+from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
+from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 
 THRESHOLD = 6.0
 BLOCK_CONTRAST = 3.0
@@ -68,8 +68,10 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
         counts *= factor
     if bool(bad.all()):
         raise ValueError("every pixel is dead or not finite: check the gain reference and the frames")
-    good = counts[~bad]
-    counts[bad] = xp.median(good[:: max(1, good.size // TYPICAL)])
+    # Odd, so that all columns have their part.
+    some = slice(None, None, counts.size // TYPICAL | 1)
+    usual = counts.ravel()[some][~bad.ravel()[some]]
+    counts[bad] = xp.median(usual if len(usual) else counts[~bad])
     root = 2 * xp.sqrt(xp.maximum(counts, 0) + xp.float32(0.375))
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
     counts[bad] = 0
@@ -83,10 +85,8 @@ def _outliers(root: Any, *, step: int, contrast: float) -> Any:
     """Pixels off the median of 5 × 5 pixels ``step`` apart; only those off the local mean are sorted."""
     xp = array_module(root)
     if on_gpu(root):
-        mean = ndimage_module(root).uniform_filter(root, 5 * step, mode="reflect")
-        far = xp.abs(root - mean) > 0.5 * THRESHOLD
-    else:
-        far = _cpu_motion.far_from_mean(root, 5 * step, 0.5 * THRESHOLD)
+        return _gpu_motion.outliers(root, step=step, limit=THRESHOLD, contrast=contrast, xp=xp)
+    far = _cpu_motion.far_from_mean(root, 5 * step, 0.5 * THRESHOLD)
     rows, columns = xp.divmod(xp.flatnonzero(far), root.shape[1])
     median = _window_median(root, rows, columns, step)
     value = root[rows, columns]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_motion
+from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.align import FrameSpectra, align_frames, moving_part
 from nextpyp_nb.kernels.backend import array_module, on_gpu
 from nextpyp_nb.kernels.counts import Counts, total_counts
@@ -20,7 +20,6 @@ from nextpyp_nb.records import FloatArray, MotionModel
 ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
 MIN_SIDE = 32
-FRAMES_AT_ONCE = 4  # binned on a GPU
 METHODS = ("local", "whole-frame", "none")
 
 
@@ -114,8 +113,8 @@ def group_sums(
     bad, _ = _bad_pixels(frames, gain, defects, hot_pixels)
     xp = array_module(frames)
     sums = xp.zeros((max(1, len(frames) // group), *frames.shape[1:]), xp.float32)
-    for some, block in Counts(raw=frames, gain=gain, bad=bad).corrected():
-        sums[min(some.start // group, len(sums) - 1)] += block[0]
+    for number, frame in Counts(raw=frames, gain=gain, bad=bad).corrected():
+        sums[min(number // group, len(sums) - 1)] += frame
     return sums
 
 
@@ -229,20 +228,18 @@ def _binned(counts: Counts, bin_: int) -> Any:
     """Corrected frames with bin_ × bin_ pixels averaged, float32 (frame, y, x)."""
     frames = counts.raw
     xp = array_module(frames)
+    if on_gpu(frames):
+        return _gpu_motion.bin_frames(frames, *counts.sensor, bin_, xp=xp)
     ny, nx = (n // bin_ for n in frames.shape[1:])
     small = xp.empty((len(frames), ny, nx), xp.float32)
-    if on_gpu(frames) or frames.dtype == np.float16:
-        for some, block in counts.corrected(FRAMES_AT_ONCE if on_gpu(frames) else 1):
-            rows = block[:, : ny * bin_, : nx * bin_].reshape(len(block), ny, bin_, nx * bin_).sum(axis=2)
-            small[some] = sum(rows[..., k::bin_] for k in range(bin_))
-        small /= bin_**2
-        return small
     rows, columns = np.divmod(counts.places, frames.shape[2])
     inside = (rows < ny * bin_) & (columns < nx * bin_)
     holes = (rows[inside] // bin_, columns[inside] // bin_)
-    factor, share = counts.factor(), np.float32(1 / bin_**2)
+    factor, share, half = counts.factor(), np.float32(1 / bin_**2), frames.dtype == np.float16
     for some, donors in counts.blocks():
-        for frame, binned, fill in zip(frames[some], small[some], donors[:, inside], strict=True):
+        # numba does not know half precision.
+        part = (frame.astype(np.float32) if half else frame for frame in frames[some])
+        for frame, binned, fill in zip(part, small[some], donors[:, inside], strict=True):
             _cpu_motion.bin_frame(frame, factor, bin_, binned)
             np.add.at(binned, holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
     return small

@@ -9,12 +9,16 @@
 #define __global__
 #define __device__
 #define __shared__ static
+#define __noinline__
+#define __launch_bounds__(...)
 struct Place { int x, y, z; };
 static Place threadIdx, blockIdx, blockDim, gridDim;
 
 template <class T> T __ldg(const T* place) { return *place; }
 template <class T> T atomicAdd(T* place, T amount) { T old = *place; *place += amount; return old; }
 static int min(int a, int b) { return a < b ? a : b; }
+static int max(int a, int b) { return a > b ? a : b; }
+static void sincospif(float x, float* s, float* c) { *s = sin(M_PI * x), *c = cos(M_PI * x); }
 
 static ucontext_t scheduler;
 static std::vector<ucontext_t> fibres;

@@ -6,12 +6,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import class2d_search, correlation, frame_sum
-from nextpyp_nb.kernels._gpu_motion import add_moved
+from nextpyp_nb.kernels import align, class2d_search, correlation, frame_sum, gain, motion
+from nextpyp_nb.kernels._gpu_motion import good_pixels, sum_moved
 from nextpyp_nb.kernels.backend import to_numpy
+from nextpyp_nb.kernels.counts import Counts, total_counts
 from nextpyp_nb.records import local_shifts
 
-SOURCES = ("class2d", "correlation", "events", "motion")
+SOURCES = ("class2d", "correlation", "defects", "events", "motion")
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def xp(host_module):
     """NumPy with a RawModule that runs on the host, in place of CuPy."""
     module = ModuleType("cupy")
     module.RawModule, module.asarray, module.empty = host_module, np.asarray, np.empty
+    module.zeros, module.not_equal, module.cumsum = np.zeros, np.not_equal, np.cumsum
     return module
 
 
@@ -67,9 +69,8 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
     shifts = scale * rng.normal(size=(n, 2))
     local = rng.normal(size=(2, 6, 3)) / np.array([1, n, n * n])
     table = frame_sum._tap_table()
-    found = np.zeros((n_sums, *shape), np.float32)
-    add_moved(found, frames, weights, shifts, local, slice(0, 2), table, xp=xp)
-    add_moved(found, frames[2:], weights, shifts, local, slice(2, n), table, xp=xp)
+    factor = np.ones(shape, np.float32)
+    found = sum_moved(frames, factor, good_pixels(factor, xp=xp), weights, shifts, local, table, xp=xp)
     expected = np.zeros_like(found)
     nodes = [np.arange(0, length + frame_sum.GRID, frame_sum.GRID) for length in shape]
     written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
@@ -102,10 +103,54 @@ def test_the_best_poses_are_those_of_array_code(xp, monkeypatch, rotations, clas
     np.testing.assert_allclose(found[2], expected[2], atol=1e-2)
 
 
-def test_splines_read_as_on_the_host(device):
+def test_moments_of_splines_are_those_of_the_host(device):
     rng = np.random.default_rng(24)
-    maps = rng.normal(size=(5, 7, 13, 13)).astype(np.float32)
-    offset = rng.uniform(-9, 9, (5, 7, 2))
-    found = correlation.read_splines(device.put(maps), offset)
-    for there, here in zip(found, correlation.read_splines(maps, offset), strict=True):
-        np.testing.assert_allclose(to_numpy(there), here, rtol=1e-6, atol=1e-6)
+    fits, patches, frames = 3, 5, 70
+    maps = rng.normal(size=(patches, frames, 13, 13)).astype(np.float32)
+    at, shapes = rng.normal(size=(patches, frames, 2)), rng.normal(size=(patches, 5))
+    times, used = rng.normal(size=(fits, frames, 3)), rng.random((fits, frames)) < 0.7
+    amounts = rng.normal(size=(fits, 5, 3, 2))
+    expected = correlation.spline_moments(maps, at, shapes, times, used, amounts)
+    there = correlation.spline_moments(*map(device.put, (maps, at, shapes, times, used)), amounts)
+    np.testing.assert_allclose(to_numpy(there), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float16", "float32"])
+def test_frames_of_any_type_are_corrected_as_on_the_host(device, dtype):
+    rng = np.random.default_rng(25)
+    n, shape = 10, (150, 203)
+    frames = rng.poisson(3.0, (n, *shape)).astype(dtype)
+    factor = rng.normal(1, 0.1, shape).astype(np.float32)
+    bad = rng.random(shape) < 0.02
+    # Farther from a good pixel than the search nearby goes.
+    bad[:, :140] = True
+    host = Counts(raw=frames, gain=factor, bad=bad)
+    there = Counts(raw=device.put(frames), gain=device.put(factor), bad=device.put(bad))
+    np.testing.assert_allclose(to_numpy(total_counts(there.raw)), total_counts(frames))
+    for size in (1, 3):
+        np.testing.assert_allclose(
+            to_numpy(motion._binned(there, size)), motion._binned(host, size), rtol=1e-5
+        )
+    weights = rng.normal(size=(2, n)).astype(np.float32)
+    sums = [frame_sum._weighted_sums(c, 9 * weights.T, weights, None) for c in (there, host)]
+    np.testing.assert_allclose(to_numpy(sums[0]), sums[1], atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(90, 121), (12, 40)])
+@pytest.mark.parametrize("step", [1, 3])
+def test_outliers_are_those_of_the_host(device, shape, step):
+    rng = np.random.default_rng(26)
+    root = 2 * np.sqrt(rng.poisson(30.0, shape) + 0.375).astype(np.float32)
+    root[rng.random(shape) < 0.05] += 9
+    found = gain._outliers(device.put(root), step=step, contrast=1.2)
+    expected = gain._outliers(root, step=step, contrast=1.2)
+    assert expected.any()
+    np.testing.assert_array_equal(to_numpy(found), expected)
+
+
+def test_what_stands_still_is_taken_off_as_on_the_host(device):
+    rng = np.random.default_rng(27)
+    frames = rng.poisson(4.0, (5, 101, 128)).astype(np.float32) + np.linspace(0, 9, 128, dtype=np.float32)
+    frames[:, 30:60, 40:90] += 20
+    found = align.moving_part(device.put(frames))
+    np.testing.assert_allclose(to_numpy(found), align.moving_part(frames.copy()), atol=1e-4)

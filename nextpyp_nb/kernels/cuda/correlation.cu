@@ -1,4 +1,5 @@
-// Turn spectra and correlate them; fit offsets to cubic-spline maps: the twins of _cpu_correlation.py.
+// Turn spectra, correlate them, add them up; what fits of offsets need of cubic-spline maps: the twins of
+// _cpu_correlation.py and of combine_moments in exposure.py.
 
 #define PLACES 16
 #define ROWS 128
@@ -76,6 +77,26 @@ extern "C" __global__ void correlate_down(
         if (p >= many) break;
         line[(size_t)p * nx] = sums[p];
     }
+}
+
+// Adds the spectrum (ky, kx) of a weighted sum to the weighted mean's, times a curve over the frequency, and to
+// the mean's, times ``share``. ``first`` says that it is the first of the sums.
+extern "C" __global__ void add_spectrum(
+    Complex* weighted, Complex* average, const Complex* spectrum, const float* curve, const float* ky,
+    const float* kx, float share, int first, int ny, int nx)
+{
+    const int place = blockIdx.x * blockDim.x + threadIdx.x;
+    if (place >= ny * nx) return;
+    const float y = ky[place / nx], x = kx[place % nx], scale = curve[(int)(sqrtf(y * y + x * x) + 0.5f)];
+    const Complex one = spectrum[place], none = {0, 0};
+    Complex sum = first ? none : weighted[place], plain = first ? none : average[place];
+    sum.re += scale * one.re;
+    sum.im += scale * one.im;
+    weighted[place] = sum;
+    if (share == 0 && !first) return;
+    plain.re += share * one.re;
+    plain.im += share * one.im;
+    average[place] = plain;
 }
 
 // Weights of value, slope and curvature at a place; gives where the first of the four points is.
