@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from nextpyp_nb.bench.browser import chromium, served
+from nextpyp_nb.bench.browser import chromium, jupyterlab, served
 from nextpyp_nb.demo import demo
 from nextpyp_nb.session import open_session
 
@@ -70,6 +70,27 @@ def photograph(root: Path) -> None:
                 page.wait_for_timeout(3000)
                 keep(page, "sessions")
             page.close()
+        with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder), root) as url:
+            in_jupyterlab(browser, url)
+
+
+def in_jupyterlab(browser: Any, url: str) -> None:
+    """The side bar beside the launcher, and beside a session in a notebook, dark."""
+    page = browser.new_page(viewport=SIZE)
+    page.set_default_timeout(120_000)
+    page.goto(f"{url}lab?reset")
+    page.wait_for_selector(".jp-LauncherCard")
+    page.get_by_title("Cryo-EM sessions").click()
+    page.wait_for_selector("[data-session=demo]")
+    keep(page, "jupyterlab")
+    page.evaluate(
+        "() => { window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}); }"
+    )
+    page.locator("[data-session=demo]").get_by_text("Open", exact=True).click()
+    page.locator(".nb-tab-classes").first.click()
+    page.wait_for_timeout(6000)
+    keep(page, "jupyterlab-dark")
+    page.close()
 
 
 def keep(page: Any, name: str) -> None:

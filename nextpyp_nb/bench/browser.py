@@ -1,8 +1,11 @@
-"""A page served by Voilà and looked at in headless Chromium, as benchmarks and screenshots need them."""
+"""A page of Voilà, or JupyterLab, looked at in headless Chromium, as tests and screenshots need them."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
+PREBUILT = Path(__file__).parents[2] / "labextension" / "prebuilt"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -71,3 +75,35 @@ def served(
         finally:
             server.terminate()
             server.wait(20)
+
+
+@contextmanager
+def jupyterlab(top: Path, sessions: Path, port: int = 18877) -> Iterator[str]:
+    """The address of a JupyterLab over ``top``/home, with the side bar of this checkout and ``sessions``."""
+    for made in (top / "home", sessions, top / "jupyter" / "labextensions"):
+        made.mkdir(parents=True, exist_ok=True)
+    (top / "jupyter" / "labextensions" / "nextpyp-nb").symlink_to(PREBUILT)
+    (top / "site.toml").write_text(f"root = {json.dumps(str(sessions))}\n")
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root",
+        "--IdentityProvider.token=", f"--ServerApp.root_dir={top / 'home'}",
+        "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+        "--ServerApp.jpserver_extensions={'nextpyp_nb.server': True}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "JUPYTER_PATH": str(top / "jupyter"), "NEXTPYP_NB_SITE": str(top / "site.toml"),
+        "JUPYTER_CONFIG_DIR": str(top / "config"),
+    }  # fmt: skip
+    log = top / "lab.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+    try:
+        until = time.monotonic() + 90
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
+            if server.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"no JupyterLab: {log.read_text()[-2000:]}")
+            time.sleep(0.3)
+        yield found.group()
+    finally:
+        server.terminate()
+        server.wait(30)

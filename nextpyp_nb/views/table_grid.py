@@ -67,16 +67,18 @@ class WindowGrid(StreamingDataGrid):
         heads = {"text_color": colours["text"], "background_color": colours["header"]}
         self.header_renderer = TextRenderer(font="500 12px sans-serif", **heads)
         self.corner_renderer = TextRenderer(font="500 12px sans-serif", **heads)
-        index = TextRenderer(text_color=colours["text"], font="12px sans-serif", format=",.0f")
+        # Cells without a colour of their own keep that of the theme in which the grid was first drawn.
+        cells = {"text_color": colours["text"], "background_color": colours["background"]}
+        index = TextRenderer(font="12px sans-serif", format=",.0f", **cells)
         self.renderers = {"#": index} | {
             heading: TextRenderer(
-                text_color=colours["text"],
                 font="12px sans-serif",
                 missing="–",
                 format=form,
                 horizontal_alignment="right" if form else "left",
                 # Names of microscopes differ in their ends.
                 text_elide_direction="left" if heading == "name" else "right",
+                **cells,
             )
             for heading, form in formats.items()
         }

@@ -1,27 +1,23 @@
 """JupyterLab with the side bar, the launcher card and the previews, in Chromium."""
 
-import json
-import os
-import re
-import subprocess
-import sys
-import time
-from pathlib import Path
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from nextpyp_nb.bench.browser import jupyterlab
 from nextpyp_nb.formats.mrc import write_mrc
 from nextpyp_nb.formats.star_text import write_star
 from nextpyp_nb.session import create_session
 from nextpyp_nb.settings import Settings
+from tests.browser.axe import problems
 from tests.browser.made import CLASSES, MICROGRAPHS, made_session
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=60_000)
-PREBUILT = Path(__file__).parents[2] / "labextension" / "prebuilt"
 READY = "() => window.jupyterapp && document.querySelector('.jp-LauncherCard')"
 
 
@@ -29,31 +25,8 @@ READY = "() => window.jupyterapp && document.querySelector('.jp-LauncherCard')"
 def lab(tmp_path_factory):
     """JupyterLab as a user starts it, with the extension of this checkout: (address, folder, sessions)."""
     top = tmp_path_factory.mktemp("lab")
-    folder, sessions, jupyter = top / "home", top / "sessions", top / "jupyter"
-    for made in (folder, sessions, jupyter / "labextensions"):
-        made.mkdir(parents=True)
-    (jupyter / "labextensions" / "nextpyp-nb").symlink_to(PREBUILT)
-    site = top / "site.toml"
-    site.write_text(f"root = {json.dumps(str(sessions))}\n")
-    log = top / "lab.log"
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--port=18877", "--allow-root",
-        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
-        "--ServerApp.jpserver_extensions={'nextpyp_nb.server': True}",
-    ]  # fmt: skip
-    environment = os.environ | {
-        "JUPYTER_PATH": str(jupyter), "NEXTPYP_NB_SITE": str(site), "JUPYTER_CONFIG_DIR": str(top / "config"),
-    }  # fmt: skip
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-    until = time.monotonic() + 90
-    while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.3)
-    yield found.group(), folder, sessions
-    process.terminate()
-    process.wait(30)
+    with jupyterlab(top, top / "sessions") as address:
+        yield address, top / "home", top / "sessions"
 
 
 @pytest.fixture
@@ -74,6 +47,7 @@ def test_side_bar_starts_and_stops_a_session(lab, page, tmp_path):
     page.get_by_title("Cryo-EM sessions").click()
     line = page.locator("[data-session=grid-7]")
     expect(line.locator(".nb-lab-state")).to_have_text("stopped")
+    assert not problems(page, ".nb-lab-panel")
     line.get_by_text("Start", exact=True).click()
     page.wait_for_selector("[data-session=grid-7] .nb-lab-light.nb-lab-running")
     line.get_by_text("Stop", exact=True).click()
@@ -105,6 +79,7 @@ def test_previews_show_an_image_and_a_table(lab, page):
     picture.wait_for()
     page.wait_for_function("document.querySelector('.nb-lab-picture img').naturalWidth > 7 * 64")
     expect(page.locator(".nb-lab-facts").first).to_contain_text("64 × 64 px · 1.500 Å/px")
+    assert not problems(page, ".nb-lab-viewer")
 
 
 DOTS = """() => [...document.querySelectorAll('.nb-plot-series-1 path.line')]
@@ -118,6 +93,10 @@ DRAWN = {
     "micrographs": ".nb-micrograph-canvas",
     "classes": ".nb-tile canvas",
 }
+
+
+def _brightness(place):
+    return np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("L")).mean()
 
 
 def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
@@ -141,6 +120,16 @@ def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
     expect(app.locator(".nb-micrographs .nb-exclude")).to_have_text("Include (x)")
     assert session.micrographs["excluded"].iloc[-1]
     session.close()
+    app.locator(".nb-tab-table").first.click()
+    assert _brightness(app.locator(".nb-table canvas").first) > 200
+    page.evaluate(
+        "() => { window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}); }"
+    )
+    for _ in range(30):
+        page.wait_for_timeout(1000)
+        if _brightness(app.locator(".nb-table canvas").first) < 80:
+            return
+    pytest.fail("the Table stays light")
 
 
 def test_a_second_window_on_the_same_kernel_shows_the_session_too(chromium, lab, page):
