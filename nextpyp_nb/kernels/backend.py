@@ -1,8 +1,9 @@
 """The only file that knows NumPy from CuPy: arrays follow the device they are on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -16,6 +17,8 @@ except ImportError:
     cupy = None
 
 PINNED_BYTES = 1 << 25
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def on_gpu(array: Any) -> bool:
@@ -116,6 +119,18 @@ def _send_by_halves(flat: np.ndarray[Any, Any], place: Any, copying: Any) -> Non
         place[start : start + part.size].set(halves[side][: part.size], copying)
         sent[side] = copying.record()
     copying.synchronize()
+
+
+def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item], like: Any) -> list[_Result]:
+    """``work`` on each of ``items``: by as many threads as SciPy's FFTs may have, or on a device in turn.
+
+    ``like`` is an array on the device of the work; it should spend its time outside of Python.
+    """
+    threads = 1 if on_gpu(like) else scipy.fft.get_workers()
+    if threads == 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))
 
 
 def gpu_count() -> int:

@@ -28,7 +28,7 @@ def noise_error(
     The likelihood of weak rings is broader than the parabola that both take it for: its breadth is measured.
     """
     noise = NEIGHBOURS * model.noise(model.cost(parameters)[2])
-    steps, covariance = model.respond(parameters, free, [model.grid.pool(g) for g in spectrum.groups])
+    steps, covariance = model.respond(parameters, free, model.grid.pool(spectrum.groups))
     foretold = variance = noise * float(covariance[0, 0])
     count = len(spectrum.groups)
     if count > 1:

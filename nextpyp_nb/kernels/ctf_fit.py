@@ -13,7 +13,8 @@ from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.ctf_doubt import NEIGHBOURS, ambiguity, noise_error
 from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture, whole_model
 from nextpyp_nb.kernels.ctf_specimen import Tilt, fit_thickness, fit_tilt, node_contrast
-from nextpyp_nb.kernels.fringes import FringeModel, Optics, polar_grid
+from nextpyp_nb.kernels.fringes import FringeModel, Optics
+from nextpyp_nb.kernels.polar_grid import polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 

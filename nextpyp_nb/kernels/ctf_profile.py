@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter, uniform_filter, uniform_filter1d
 
 from nextpyp_nb.kernels.ctf import ctf_image, wavelength
 from nextpyp_nb.kernels.fourier import radial_frequency
-from nextpyp_nb.kernels.fringes import FringeModel, Optics, polar_grid
+from nextpyp_nb.kernels.fringes import FringeModel, Optics
+from nextpyp_nb.kernels.polar_grid import polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 
@@ -127,11 +128,11 @@ def spectrum_picture(spectrum: Spectrum, ctf: Ctf, lowest: float) -> NDArray[np.
     """Flattened spectrum at right, fitted CTF² at left up to the fit resolution; uint8 (n, n), y up."""
     size = spectrum.size
     radius = radial_frequency((size, size), spectrum.pixel_size)
-    ring = np.rint(radius * size * spectrum.pixel_size).astype(np.int64)
-    total = np.bincount(ring[:, 1:].ravel(), spectrum.power[:, 1:].ravel())
-    mean = total / np.maximum(np.bincount(ring[:, 1:].ravel()), 1)
+    ring = np.rint(radius * np.float32(size * spectrum.pixel_size)).astype(np.intp)
+    inner = ring[:, 1:].ravel()
+    mean = np.bincount(inner, spectrum.power[:, 1:].ravel()) / np.maximum(np.bincount(inner), 1)
     smooth = gaussian_filter(mean, max(size / 64, 1.0), mode="nearest")
-    flat = spectrum.power / np.maximum(smooth, 1e-9)[ring] - 1.0
+    flat = spectrum.power / np.maximum(smooth, 1e-9).astype(np.float32)[ring] - np.float32(1.0)
     flat[:, 0] = 0.0
     broad, modes = 2 * (size // _FLATTEN) + 1, ("wrap", "nearest")
     flat = gaussian_filter(flat, 1.0, mode=modes)

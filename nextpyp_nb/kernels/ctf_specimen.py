@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextpyp_nb.kernels.ctf import wavelength
-from nextpyp_nb.kernels.fringes import FringeModel, polar_grid
+from nextpyp_nb.kernels.fringes import FringeModel
+from nextpyp_nb.kernels.polar_grid import polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import FloatArray
 
@@ -51,7 +52,7 @@ def fit_tilt(
     count = len(spectrum.groups)
     stack = grid.stacked(spectrum.shares * count)
     reach = max(float(np.abs(spectrum.places).max()), spectrum.pixel_size)
-    power = np.concatenate([grid.pool(group) for group in spectrum.groups])
+    power = np.concatenate(grid.pool(spectrum.groups))
     y, x = np.repeat(spectrum.places / reach, _SECTORS, axis=0).T[:, :, None]
     model = FringeModel(stack, power, flat.optics, more=(x * stack.k2, y * stack.k2))
     free = np.append(free, [True, True])
@@ -61,7 +62,7 @@ def fit_tilt(
     costs = [model.cost(trial)[2] for trial in trials]
     ends = [model.refine(trials[n], free, steps=20) for n in np.argsort(costs)[:_BEST]]
     best, cost = min(ends, key=lambda end: end[1])
-    _, covariance = model.respond(best, free, [model.power])
+    _, covariance = model.respond(best, free, model.power[None])
     slope = best[4:] / reach
     steepness = float(np.hypot(*slope))
     spread = math.sqrt(2.0 * model.noise(cost) * 0.5 * np.trace(covariance[-2:, -2:])) / reach

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.ndimage import binary_dilation, binary_opening, median_filter
 
+from nextpyp_nb.kernels._cpu_fringes import ring_sums, slope_sums
 from nextpyp_nb.kernels.ctf import wavelength
+from nextpyp_nb.kernels.polar_grid import PolarGrid
 from nextpyp_nb.records import FloatArray
 
-_SECTORS = 36
-_CROSS = 1
 _BACKGROUND_KNOTS = 14
 _AMPLITUDE_KNOTS = 6
 _RIDGE = 1e-7
@@ -23,64 +22,6 @@ _NEGATIVE = 2.0
 # Steps of the amplitude from knot to knot that are usual, in units of the noise.
 _UNEVEN = 1.0
 _ICE_WINDOW, _ICE_CONTRAST, _ICE_FROM = 81, 5.0, 1 / 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolarGrid:
-    """Cells (sector, ring) over half a spectrum; ``cell`` gives the number of each chosen rfft point."""
-
-    chosen: Any
-    cell: Any
-    shape: tuple[int, int]
-    count: FloatArray
-    k2: FloatArray
-    k2_cos: FloatArray
-    k2_sin: FloatArray
-    frequency: FloatArray
-
-    def pool(self, values: FloatArray) -> FloatArray:
-        """Mean of an rfft-layout image over each cell; 0 where a cell is empty."""
-        total = np.bincount(self.cell, values[self.chosen], minlength=self.count.size)
-        return total.reshape(self.shape) / np.maximum(self.count, 1)
-
-    def stacked(self, shares: FloatArray) -> "PolarGrid":
-        """The cells of as many spectra above each other, counted by what each weighs (1 on average)."""
-        deep = (len(shares), 1)
-        return replace(
-            self,
-            shape=(len(shares) * self.shape[0], self.shape[1]),
-            count=np.concatenate([share * self.count for share in shares]),
-            k2=np.tile(self.k2, deep),
-            k2_cos=np.tile(self.k2_cos, deep),
-            k2_sin=np.tile(self.k2_sin, deep),
-        )
-
-
-@lru_cache(maxsize=8)
-def polar_grid(
-    size: int, pixel_size: float, lowest: float, highest: float, sectors: int = _SECTORS
-) -> PolarGrid:
-    """Half-pixel rings and sectors between two frequencies (1/Å), without the lines kx = 0 and ky = 0."""
-    ky = np.fft.fftfreq(size, pixel_size)[:, None]
-    kx = np.fft.rfftfreq(size, pixel_size)[None, :]
-    k2 = kx**2 + ky**2
-    step = 0.5 / (size * pixel_size)
-    edge = (_CROSS + 0.5) * 2 * step
-    chosen = (k2 >= lowest**2) & (k2 <= highest**2) & (np.abs(ky) > edge) & (kx > edge)
-    angle = np.arctan2(ky, kx + 0 * ky)[chosen] % np.pi
-    sector = np.minimum((angle * (sectors / np.pi)).astype(np.int64), sectors - 1)
-    ring = np.rint(np.sqrt(k2[chosen]) / step).astype(np.int64)
-    first = ring.min()
-    shape = (sectors, int(ring.max() - first) + 1)
-    cell = sector * shape[1] + ring - first
-    count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
-    empty = np.empty(0)
-    grid = PolarGrid(
-        chosen=chosen, cell=cell, shape=shape, count=count, k2=empty, k2_cos=empty, k2_sin=empty,
-        frequency=(first + np.arange(shape[1])) * step,
-    )  # fmt: skip
-    pool = grid.pool
-    return replace(grid, k2=pool(k2), k2_cos=pool(kx**2 - ky**2), k2_sin=pool(2 * kx * ky))
 
 
 def spline_basis(frequency: FloatArray, knots: int) -> FloatArray:
@@ -122,15 +63,18 @@ class FringeModel:
         tolerance: float = 0.0,
         more: Sequence[FloatArray] = (),
     ) -> None:
-        self.grid, self.optics, self.power = grid, optics, power
+        self.grid, self.optics = grid, optics
         self.contrast: FloatArray = np.ones(grid.shape[1])
         self.bare = 2.0 * optics.phase(grid.k2, 0.0)
         scale = 2 * math.pi * wavelength(optics.voltage)
         # Derivatives of 2 chi by the parameters.
         lengths = [scale * part for part in (grid.k2, grid.k2_cos, grid.k2_sin, *more)]
         self.arms = np.stack([*lengths[:3], np.full(grid.shape, 2.0), *lengths[3:]])
-        self.background_basis = spline_basis(grid.frequency, _BACKGROUND_KNOTS)
-        self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
+        B = self.background_basis = spline_basis(grid.frequency, _BACKGROUND_KNOTS)
+        A = self.amplitude_basis = spline_basis(grid.frequency, _AMPLITUDE_KNOTS)
+        # Products of their columns (frequency, all pairs): a normal matrix is one product with these.
+        self.crossed = (B[:, :, None] * A[:, None, :]).reshape(len(A), -1)
+        self.squared = (A[:, :, None] * A[:, None, :]).reshape(len(A), -1)
         rings = grid.count.sum(axis=0)
         mean = (grid.count * power).sum(axis=0) / np.maximum(rings, 1)
         self.usable = ~_crystalline(grid.frequency, mean)
@@ -140,12 +84,26 @@ class FringeModel:
         smooth = self.background_basis @ _solve(self.background_basis, trust, trust * mean)
         self.level = np.maximum(smooth, floor)
         self.weight = grid.count * self.usable / self.level**2
+        self.ring_weight = self.weight.sum(axis=0)
+        self.smooth = B.T @ (self.ring_weight[:, None] * B)
+        self.power = power
         self.prior, self.evenness = 0.0, np.zeros((_AMPLITUDE_KNOTS, _AMPLITUDE_KNOTS))
         variance = self.variance()
         self.prior = variance / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
         # Before the first fringe amplitude and background are alike: there it goes on as beside it.
         step = np.diff(np.eye(_AMPLITUDE_KNOTS), axis=0) / (_UNEVEN * float(np.median(self.level)))
         self.evenness = variance * step.T @ step
+
+    @property
+    def power(self) -> FloatArray:
+        """Mean power of each cell, (sectors, rings)."""
+        return self._power
+
+    @power.setter
+    def power(self, power: FloatArray) -> None:
+        self._power, self._pull = power, self.weight * power
+        self._square = float((self._pull * power).sum())
+        self._pulled = self.background_basis.T @ self._pull.sum(axis=0)
 
     def cosine(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """2 chi and the fringes -cos 2 chi on the grid."""
@@ -154,26 +112,34 @@ class FringeModel:
 
     def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Background and amplitude per ring, and the weighted sum of squares left."""
-        B, A = self.background_basis, self.amplitude_basis
-        right = self._project(fringe, self.power)
-        found = np.linalg.solve(self._normal(fringe), right)
-        n = B.shape[1]
-        left = float((self.weight * self.power**2).sum() - found @ right)
-        return B @ found[:n], A @ found[n:], left
+        weighted = self.weight * fringe
+        return self._solved(
+            weighted.sum(axis=0), (weighted * fringe).sum(axis=0), (self._pull * fringe).sum(axis=0)
+        )
+
+    def _solved(
+        self, weighted: FloatArray, squared: FloatArray, pulled: FloatArray
+    ) -> tuple[FloatArray, FloatArray, float]:
+        """As ``solve``, from what `ring_sums` gives."""
+        right = np.concatenate((self._pulled, self.amplitude_basis.T @ pulled))
+        found = np.linalg.solve(self._normal(weighted, squared), right)
+        n = self.background_basis.shape[1]
+        left = self._square - float(found @ right)
+        return self.background_basis @ found[:n], self.amplitude_basis @ found[n:], left
 
     def rest(self, fringe: FloatArray) -> FloatArray:
         """The weighted sum of squares left in each ring (frequency,), as ``solve`` fits all of them."""
         background, amplitude, _ = self.solve(fringe)
         return np.asarray((self.weight * (self.power - background - amplitude * fringe) ** 2).sum(axis=0))
 
-    def _normal(self, fringe: FloatArray) -> FloatArray:
-        """Normal matrix of background and amplitude, lightly damped."""
-        B, A = self.background_basis, self.amplitude_basis
-        weighted = self.weight * fringe
-        cross = B.T @ (weighted.sum(axis=0)[:, None] * A)
-        smooth = B.T @ (self.weight.sum(axis=0)[:, None] * B)
-        wavy = A.T @ ((weighted * fringe).sum(axis=0)[:, None] * A) + self.evenness
-        matrix = np.block([[smooth, cross], [cross.T, wavy]])
+    def _normal(self, weighted: FloatArray, squared: FloatArray) -> FloatArray:
+        """Normal matrix of background and amplitude, lightly damped, from sums over sectors (frequency,)."""
+        n = len(self.smooth)
+        matrix = np.empty((n + len(self.evenness), n + len(self.evenness)))
+        matrix[:n, :n] = self.smooth
+        matrix[:n, n:] = (weighted @ self.crossed).reshape(n, -1)
+        matrix[n:, :n] = matrix[:n, n:].T
+        matrix[n:, n:] = (squared @ self.squared).reshape(self.evenness.shape) + self.evenness
         matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
         return matrix
 
@@ -188,7 +154,7 @@ class FringeModel:
         )
 
     def respond(
-        self, parameters: FloatArray, free: NDArray[np.bool_], powers: list[FloatArray]
+        self, parameters: FloatArray, free: NDArray[np.bool_], powers: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """How far each of ``powers`` alone moves the free parameters, (powers, free), and their covariance.
 
@@ -200,19 +166,25 @@ class FringeModel:
         _, curvature = self.slope(parameters, background, amplitude)
         arms = (amplitude * self.contrast * np.sin(twice) * self.arms)[free]
         cross = np.stack([self._project(fringe, arm) for arm in arms])
-        matrix = np.block([[self._normal(fringe), cross.T], [cross, curvature[np.ix_(free, free)]]])
+        weighted = self.weight * fringe
+        normal = self._normal(weighted.sum(axis=0), (weighted * fringe).sum(axis=0))
+        matrix = np.block([[normal, cross.T], [cross, curvature[np.ix_(free, free)]]])
         inverse = np.linalg.pinv(matrix, hermitian=True)[-len(arms) :]
         fit = background + amplitude * fringe
+        flat = (arms * self.weight).reshape(len(arms), -1)
         steps = [
-            inverse @ np.append(self._project(fringe, rest), (arms * (self.weight * rest)).sum(axis=(1, 2)))
+            inverse @ np.append(self._project(fringe, rest), flat @ rest.ravel())
             for rest in (power - fit for power in powers)
         ]
         return np.array(steps), inverse[:, -len(arms) :]
 
     def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """As ``solve``, with negative amplitudes punished and the astigmatism restrained."""
-        background, amplitude, left = self.solve(self.cosine(parameters)[1])
-        negative = 0.5 * float(np.minimum(amplitude, 0.0) ** 2 @ self.weight.sum(axis=0))
+        parameters = np.asarray(parameters, float)
+        background, amplitude, left = self._solved(
+            *ring_sums(self.bare, self.arms, parameters, self.contrast, self.weight, self._pull)
+        )
+        negative = 0.5 * float(np.minimum(amplitude, 0.0) ** 2 @ self.ring_weight)
         restraint = self.prior * float(parameters[1] ** 2 + parameters[2] ** 2)
         return background, amplitude, left + _NEGATIVE * negative + restraint
 
@@ -227,18 +199,26 @@ class FringeModel:
 
     def search(self, defocus: FloatArray, phases: FloatArray) -> FloatArray:
         """Drop of the sum of squares (phase, defocus) without astigmatism, negative amplitudes punished."""
-        w = self.weight.sum(axis=0)
-        root = np.sqrt(w)
-        power = (self.weight * self.power).sum(axis=0) / np.maximum(root, 1e-12)
+        w, root = self.ring_weight, np.sqrt(self.ring_weight)
+        power = self._pull.sum(axis=0) / np.maximum(root, 1e-12)
         smooth, _ = np.linalg.qr(root[:, None] * self.background_basis)
-        power = power - smooth @ (smooth.T @ power)
+        power = root * (power - smooth @ (smooth.T @ power))
         k2 = self.grid.frequency**2
         twice = _less_whole_turns(2.0 * self.optics.phase(k2, np.multiply.outer(defocus, k2)))
         # A phase shift turns the fringes of none and those a quarter further into each other.
-        sides = [self._columns(curve * root, smooth) for curve in (-np.cos(twice), np.sin(twice))]
-        rights = [np.einsum("drk,r->dk", side, power, optimize=True) for side in sides]
-        squares = [side.transpose(0, 2, 1) @ side for side in sides]
-        cross = sides[0].transpose(0, 2, 1) @ sides[1]
+        sides = [-np.cos(twice), np.sin(twice)]
+        rights = [side @ (power[:, None] * self.amplitude_basis) for side in sides]
+        # Products of the columns of the amplitude, less what a background explains.
+        columns = (root[:, None] * smooth)[:, :, None] * self.amplitude_basis[:, None, :]
+        explained = [(side @ columns.reshape(len(k2), -1)).reshape(-1, *columns.shape[1:]) for side in sides]
+
+        def products(one: int, other: int) -> FloatArray:
+            whole = ((sides[one] * sides[other]) @ (w[:, None] * self.squared)).reshape(
+                -1, *self.evenness.shape
+            )
+            return np.asarray(whole - explained[one].transpose(0, 2, 1) @ explained[other])
+
+        squares, cross = [products(0, 0), products(1, 1)], products(0, 1)
         cross += cross.transpose(0, 2, 1)
         gains = np.empty((len(phases), len(defocus)))
         for row, shift in enumerate(phases):
@@ -250,12 +230,6 @@ class FringeModel:
             negative = np.minimum(found @ self.amplitude_basis.T, 0.0) ** 2 @ (0.5 * _NEGATIVE * w)
             gains[row] = (found * right).sum(axis=1) - negative
         return gains
-
-    def _columns(self, fringes: FloatArray, smooth: FloatArray) -> FloatArray:
-        """Columns of the amplitude (defocus, ring, spline) without what a background explains."""
-        columns = fringes[:, :, None] * self.amplitude_basis
-        flat = columns - smooth @ np.einsum("rn,drk->dnk", smooth, columns, optimize=True)
-        return np.asarray(flat)
 
     def refine(self, start: FloatArray, free: NDArray[np.bool_], steps: int = 12) -> tuple[FloatArray, float]:
         """Levenberg-Marquardt on the ``free`` parameters; returns them and the cost."""
@@ -286,12 +260,10 @@ class FringeModel:
         self, parameters: FloatArray, background: FloatArray, amplitude: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Half the negative gradient of the cost and its Gauss-Newton curvature by the parameters."""
-        twice, fringe = self.cosine(parameters)
-        steep = amplitude * self.contrast * np.sin(_less_whole_turns(twice))
-        rest = self.weight * steep * (self.power - background - amplitude * fringe)
-        arms = self.arms.reshape(len(parameters), -1)
-        gradient = arms @ rest.ravel()
-        curvature = (arms * (self.weight * steep**2).ravel()) @ arms.T
+        gradient, curvature = slope_sums(
+            self.bare, self.arms, np.asarray(parameters, float), self.contrast, self.weight, self.power,
+            background, amplitude,
+        )  # fmt: skip
         gradient[1:3] -= self.prior * parameters[1:3]
         curvature[[1, 2], [1, 2]] += self.prior
         return gradient, curvature

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 import scipy.fft
 
-from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
+from nextpyp_nb.kernels.backend import array_module, fft_module, in_threads, to_numpy
 from nextpyp_nb.kernels.matched_filter import block_mean
 from nextpyp_nb.records import FloatArray
 
@@ -16,6 +15,7 @@ _TAPER = 0.25
 _STRIDE = 0.75
 _BLOCK = 16
 _GROUPS = 8
+_AT_ONCE_ON_GPU = 32
 
 _Corner = tuple[int, int, int, int]
 
@@ -30,7 +30,7 @@ class Spectrum:
     """
 
     power: FloatArray
-    groups: FloatArray
+    groups: Any
     shares: FloatArray
     places: FloatArray
     between: float
@@ -62,7 +62,7 @@ def power_spectrum(
     ``fields`` parts. After Welch 1967, with a flatter window so that less of
     a small micrograph is thrown away.
     """
-    xp, fft = array_module(average), fft_module(average)
+    xp = array_module(average)
     if average.ndim not in (2, 3):
         raise ValueError(f"got an image of {average.ndim} dimensions, expected (y, x) or (n, y, x)")
     images = average if average.ndim == 3 else average[None]
@@ -74,40 +74,47 @@ def power_spectrum(
         corners = corners[:: max(1, math.ceil(len(corners) / most_tiles))]
     keep = _typical(images.sum(axis=0) if len(images) > 1 else images[0], corners, side)
     line = xp.asarray(_window(side), xp.float32)
-    window = line[:, None] * line[None, :]
-    scale = 1.0 / float((window**2).sum())
-    window_sum = float(window.sum())
     kept = [corner for corner, good in zip(corners, keep, strict=True) if good]
     members = _parts(kept, fields) if fields else [kept[n::_GROUPS] for n in range(min(_GROUPS, len(kept)))]
-    n_groups = len(members)
     middle = 0.5 * np.array([length - side for length in shape])
-    # Squares of real and imaginary parts lie beside each other until the end.
-    squares = xp.zeros((n_groups, size, 2 * (size // 2 + 1)), xp.float32)
-    cut = xp.empty((side, side), xp.float32)
-    for group, tiles in zip(squares, members, strict=True):
-        for image, (_, _, y, x) in product(images, tiles):
-            part = image[y : y + side, x : x + side]
-            # Less the mean under the window, so that it does not leak.
-            xp.subtract(part, (line @ part @ line) / window_sum, out=cut)
-            cut *= window
-            flat = _crop(fft.rfft2(cut), size, xp).view(xp.float32)
-            flat *= flat
-            group += flat
-        group *= scale / (len(tiles) * len(images))
-    groups = squares[..., ::2] + squares[..., 1::2]
-    groups = to_numpy(groups) / max(abs(float(average.mean())), 1e-12)
+    groups = xp.stack(in_threads(lambda tiles: _mean_power(images, tiles, line, size), members, average))
+    groups /= max(abs(float(average.mean())), 1e-12)
     shares = np.array([len(tiles) for tiles in members]) / len(kept)
     return Spectrum(
-        power=np.tensordot(shares, groups, 1).astype(np.float32),
-        groups=groups.astype(np.float32),
+        power=to_numpy(xp.tensordot(xp.asarray(shares, np.float32), groups, 1)),
+        groups=groups,
         shares=shares,
         places=np.array([np.mean([corner[2:] for corner in tiles], 0) - middle for tiles in members])
         * pixel_size,
-        between=float("nan") if fields else _between(kept, n_groups, to_numpy(line)),
+        between=float("nan") if fields else _between(kept, len(members), to_numpy(line)),
         pixel_size=pixel_size * side / size,
         n_tiles=len(kept),
         n_dropped=len(corners) - len(kept),
     )
+
+
+def _mean_power(images: Any, tiles: list[_Corner], line: Any, size: int) -> Any:
+    """Mean power (size, size // 2 + 1) of ``tiles`` of all ``images`` under the window of one ``line``."""
+    xp, fft = array_module(images), fft_module(images)
+    side, half = len(line), size // 2
+    window = line[:, None] * line[None, :]
+    every = [(image, y, x) for image in images for _, _, y, x in tiles]
+    # Squares of real and imaginary parts lie beside each other until the end.
+    squares = xp.zeros((size, 2 * (half + 1)), xp.float32)
+    ends = slice(half), slice(-half, None)
+    # One tile after the other stays in a core's cache; a card wants many at once.
+    at_once = 1 if xp is np else _AT_ONCE_ON_GPU
+    for start in range(0, len(every), at_once):
+        cut = xp.stack([image[y : y + side, x : x + side] for image, y, x in every[start : start + at_once]])
+        # Less the mean under the window, so that it does not leak.
+        cut -= ((cut @ line) @ line / window.sum())[:, None, None]
+        cut *= window
+        transform = fft.rfft2(cut)
+        low = xp.concatenate([transform[:, rows, : half + 1] for rows in ends], axis=1).view(xp.float32)
+        low *= low
+        squares += low[0] if len(low) == 1 else low.sum(axis=0)
+    squares /= float((window**2).sum()) * len(every)
+    return squares[:, ::2] + squares[:, 1::2]
 
 
 def _parts(kept: list[_Corner], fields: int) -> list[list[_Corner]]:
@@ -159,12 +166,6 @@ def _window(side: int) -> FloatArray:
     place = (np.arange(side) + 0.5) / side
     edge = np.clip(np.minimum(place, 1 - place) / _TAPER, 0, 1)
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * edge))
-
-
-def _crop(transform: Any, size: int, xp: Any) -> Any:
-    """The lowest ``size`` frequencies of an rfft2."""
-    half = size // 2
-    return xp.concatenate((transform[:half, : half + 1], transform[-half:, : half + 1]), axis=0)
 
 
 def _typical(average: Any, corners: list[_Corner], side: int) -> list[bool]:

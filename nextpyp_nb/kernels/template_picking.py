@@ -1,7 +1,6 @@
 """Find particles by their looks: rotated 2D class averages, compared through a few common components."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import scipy.fft
 import scipy.ndimage
 from scipy.spatial.transform import Rotation
 
-from nextpyp_nb.kernels.backend import array_module, fft_module
+from nextpyp_nb.kernels.backend import array_module, fft_module, in_threads
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.fourier import fast_even, radial_frequency
 from nextpyp_nb.kernels.matched_filter import noise_spectrum
@@ -230,11 +229,5 @@ def _extremes(maps: Any, weights: Any) -> tuple[Any, Any]:
         scores.min(axis=0, out=worst[part])
 
     at_once = _PIXELS_AT_ONCE if xp is np else _PIXELS_AT_ONCE_ON_GPU
-    starts = range(0, flat.shape[1], at_once)
-    if xp is np:
-        with ThreadPoolExecutor(scipy.fft.get_workers()) as pool:
-            list(pool.map(score, starts))
-    else:
-        for start in starts:
-            score(start)
+    in_threads(score, range(0, flat.shape[1], at_once), maps)
     return best.reshape(maps.shape[1:]), worst.reshape(maps.shape[1:])

@@ -15,6 +15,7 @@ from nextpyp_nb.kernels.motion import correct_motion, take_micrograph
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.kernels.picking import pick_particles, score_by_size
 from nextpyp_nb.kernels.quality import micrograph_quality
+from nextpyp_nb.kernels.template_picking import find_by_template, template_bank
 from nextpyp_nb.records import Ctf
 
 PIXEL = 2.0
@@ -141,6 +142,19 @@ def test_picking(device, micrograph, ctf):
     assert len(host.centres) > 10
     np.testing.assert_allclose(there.centres, host.centres, atol=0.02)
     np.testing.assert_allclose(there.scores, host.scores, rtol=1e-3)
+
+
+def test_picking_by_template(device, micrograph):
+    y, x = np.mgrid[:61, :61] - 30
+    ball = np.sqrt(np.maximum(0, 25.0**2 - y * y - x * x))
+    bank = template_bank(ball[None], template_pixel_size=PIXEL, pixel_size=PIXEL, radius=50.0)
+    known = {"pixel_size": PIXEL, "ctf": CTF}
+    host = find_by_template(micrograph, bank, **known)
+    there = find_by_template(device.put(micrograph), bank, **known)
+    sure = host.scores > host.threshold
+    assert sure.sum() > 10
+    np.testing.assert_allclose(there.centres[: sure.sum()], host.centres[sure], atol=0.02)
+    np.testing.assert_allclose(there.scores[: sure.sum()], host.scores[sure], rtol=1e-3)
 
 
 def test_the_size_of_particles(device, micrograph):
