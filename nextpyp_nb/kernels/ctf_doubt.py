@@ -16,6 +16,8 @@ NEIGHBOURS = 2.0
 _FORETOLD = 10.0
 # Within so many deviations lie 0.9 of a normal distribution.
 _DEVIATIONS_OF_90 = 1.645
+# Of a walk over the likelihood: its steps, how often it leaps, and what lies within one deviation.
+_STEPS, _LEAPS, _ONE_DEVIATION = 1500, 0.4, 0.683
 # Where the likelihood is looked at, in deviations that its curvature foretells.
 _ASIDE = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 
@@ -68,3 +70,33 @@ def ambiguity(defoci: Sequence[float], weights: Sequence[float]) -> float:
     order = np.argsort(apart)
     within = np.cumsum(np.asarray(weights)[order])
     return float(apart[order][np.searchsorted(within, 0.9 * within[-1])]) / _DEVIATIONS_OF_90
+
+
+def sampled_error(
+    model: FringeModel, places: FloatArray, free: NDArray[np.bool_], lowest: float, highest: float
+) -> float:
+    """Half width (Å) of what holds 0.68 of the likelihood around the first of ``places`` (n, parameters).
+
+    Weak rings fit many defoci nearly as well, and optima alone do not say how broad each of them is: a walk
+    between ``lowest`` and ``highest`` (Å) visits them as often as they are likely. It goes by what curvature
+    foretells, and leaps by what lies between two of ``places`` (Metropolis et al. 1953, ter Braak 2006).
+    """
+    random = np.random.default_rng(0)
+    here, cost = places[0], model.cost(places[0])[2]
+    noise = NEIGHBOURS * model.noise(cost)
+    _, covariance = model.respond(here, free, model.power[None])
+    lengths, directions = np.linalg.eigh(noise * covariance)
+    root = directions * np.sqrt(np.maximum(lengths, 0.0))
+    apart = np.empty(_STEPS)
+    for number in range(_STEPS):
+        step = np.zeros(len(here))
+        step[free] = root @ random.standard_normal(len(root)) * 10.0 ** random.uniform(-0.5, 0.5)
+        if len(places) > 1 and random.random() < _LEAPS:
+            first, second = random.choice(len(places), 2, replace=False)
+            step = 0.3 * step + places[first] - places[second]
+        there = model.cost(here + step)[2]
+        likelier = random.random() < math.exp(min(0.0, (cost - there) / (2.0 * noise)))
+        if likelier and lowest <= here[0] + step[0] <= highest:
+            here, cost = here + step, there
+        apart[number] = abs(here[0] - places[0][0])
+    return float(np.quantile(apart, _ONE_DEVIATION))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
-from nextpyp_nb.kernels.ctf_doubt import NEIGHBOURS, ambiguity, noise_error
+from nextpyp_nb.kernels.ctf_doubt import NEIGHBOURS, ambiguity, noise_error, sampled_error
 from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture, whole_model
 from nextpyp_nb.kernels.ctf_specimen import Tilt, fit_thickness, fit_tilt, node_contrast
 from nextpyp_nb.kernels.fringes import FringeModel, Optics
@@ -131,11 +131,7 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
     )
     spectrum, model, optima = _fit(search, average, pixel_size, tile)
     parameters, free = optima[0].parameters, search.free
-    error = math.hypot(
-        noise_error(model, spectrum, parameters, free),
-        ambiguity([found.parameters[0] for found in optima], [found.weight for found in optima]),
-    )
-    plain = model
+    plain, error = model, _error(search, spectrum, model, optima)
     plane = slab = None
     if tilt:
         plane, parameters, model = fit_tilt(average, spectrum, parameters, free, model, pixel_size=pixel_size)
@@ -189,6 +185,17 @@ def _fit(
         model = search.model(spectrum, spectrum.power)
         optima = _optima(model, search, [found.parameters for found in crowded if found.weight > _LIKELY])
     return spectrum, model, optima
+
+
+def _error(search: _Search, spectrum: Spectrum, model: FringeModel, optima: list[_Optimum]) -> float:
+    """Error (Å) of the mean defocus of the first of ``optima``."""
+    if _evidence(search, model, optima) < _WEAK:
+        likely = np.array([found.parameters for found in optima if found.weight > _LIKELY])
+        return sampled_error(model, likely, search.free, float(search.defoci[0]), float(search.defoci[-1]))
+    return math.hypot(
+        noise_error(model, spectrum, optima[0].parameters, search.free),
+        ambiguity([found.parameters[0] for found in optima], [found.weight for found in optima]),
+    )
 
 
 def _if_crowded(

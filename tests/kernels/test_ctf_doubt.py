@@ -1,8 +1,9 @@
 """What a fit of the CTF claims where noise may have had a hand in it."""
 
+import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import ctf_doubt
+from nextpyp_nb.kernels import ctf_doubt, ctf_fit
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
 from nextpyp_nb.simulate.rings import draw_rings
 
@@ -27,12 +28,22 @@ def test_rings_that_may_be_noise_claim_no_reach():
 
 
 @pytest.mark.parametrize(
-    ("number", "signal", "side", "least", "most"), [(40, 0.5, 1024, 1, 1.3), (500000, 0.04, 2048, 2, 10)]
+    ("number", "signal", "side", "least", "most"), [(40, 0.5, 1024, 0.8, 1.3), (500000, 0.04, 2048, 2, 10)]
 )
 def test_weak_rings_leave_more_doubt_than_their_curvature_says(
     monkeypatch, number, signal, side, least, most
 ):
-    found, measure = [], ctf_doubt._breadth
-    monkeypatch.setattr(ctf_doubt, "_breadth", lambda *asked: found.append(measure(*asked)) or found[-1])
-    fit(number, signal=signal, side=side)
+    found = []
+
+    def both(model, places, free, lowest, highest):
+        noise = ctf_doubt.NEIGHBOURS * model.noise(model.cost(places[0])[2])
+        foretold = np.sqrt(noise * model.respond(places[0], free, model.power[None])[1][0, 0])
+        found.append(ctf_doubt.sampled_error(model, places, free, lowest, highest) / foretold)
+        return found[-1] * foretold
+
+    monkeypatch.setattr(ctf_fit, "sampled_error", both)
+    # However strong they are.
+    monkeypatch.setattr(ctf_fit, "_WEAK", np.inf)
+    _, ctf = fit(number, signal=signal, side=side)
     assert least <= found[0] < most
+    assert ctf.defocus_error > 0
