@@ -29,17 +29,29 @@ def noise_error(
 
     The likelihood of weak rings is broader than the parabola that both take it for: its breadth is measured.
     """
+    noise, covariance, steadied = _foretold(model, spectrum, parameters, free)
+    way = np.zeros(len(parameters))
+    way[free] = covariance[:, 0] / math.sqrt(covariance[0, 0])
+    breadth = _breadth(model, parameters, free, way, noise)
+    return math.sqrt(float(covariance[0, 0]) * steadied * breadth)
+
+
+def _foretold(
+    model: FringeModel, spectrum: Spectrum, parameters: FloatArray, free: NDArray[np.bool_]
+) -> tuple[float, FloatArray, float]:
+    """Variance of the power, the covariance of the free parameters that it foretells, and by what it is off.
+
+    The last is the variance of the defocus, steadied by how sets of tiles disagree, over the foretold one.
+    """
     noise = NEIGHBOURS * model.noise(model.cost(parameters)[2])
     steps, covariance = model.respond(parameters, free, model.grid.pool(spectrum.groups))
-    foretold = variance = noise * float(covariance[0, 0])
-    count = len(spectrum.groups)
+    foretold, count = noise * float(covariance[0, 0]), len(spectrum.groups)
+    steadied = 1.0
     if count > 1:
         apart = steps[:, 0] - spectrum.shares @ steps[:, 0]
         seen = spectrum.between * float(spectrum.shares @ apart**2)
-        variance = (_FORETOLD * foretold + (count - 1) * seen) / (_FORETOLD + count - 1)
-    way = np.zeros(len(parameters))
-    way[free] = covariance[:, 0] * math.sqrt(foretold) / float(covariance[0, 0])
-    return math.sqrt(variance * _breadth(model, parameters, free, way, noise))
+        steadied = (_FORETOLD + (count - 1) * seen / foretold) / (_FORETOLD + count - 1)
+    return noise, noise * covariance, steadied
 
 
 def _breadth(
@@ -73,7 +85,12 @@ def ambiguity(defoci: Sequence[float], weights: Sequence[float]) -> float:
 
 
 def sampled_error(
-    model: FringeModel, places: FloatArray, free: NDArray[np.bool_], lowest: float, highest: float
+    model: FringeModel,
+    spectrum: Spectrum,
+    places: FloatArray,
+    free: NDArray[np.bool_],
+    lowest: float,
+    highest: float,
 ) -> float:
     """Half width (Å) of what holds 0.68 of the likelihood around the first of ``places`` (n, parameters).
 
@@ -83,9 +100,8 @@ def sampled_error(
     """
     random = np.random.default_rng(0)
     here, cost = places[0], model.cost(places[0])[2]
-    noise = NEIGHBOURS * model.noise(cost)
-    _, covariance = model.respond(here, free, model.power[None])
-    lengths, directions = np.linalg.eigh(noise * covariance)
+    noise, covariance, steadied = _foretold(model, spectrum, here, free)
+    lengths, directions = np.linalg.eigh(covariance)
     root = directions * np.sqrt(np.maximum(lengths, 0.0))
     apart = np.empty(_STEPS)
     for number in range(_STEPS):
@@ -99,4 +115,4 @@ def sampled_error(
         if likelier and lowest <= here[0] + step[0] <= highest:
             here, cost = here + step, there
         apart[number] = abs(here[0] - places[0][0])
-    return float(np.quantile(apart, _ONE_DEVIATION))
+    return math.sqrt(steadied) * float(np.quantile(apart, _ONE_DEVIATION))

@@ -191,7 +191,7 @@ def _error(search: _Search, spectrum: Spectrum, model: FringeModel, optima: list
     """Error (Å) of the mean defocus of the first of ``optima``."""
     if _evidence(search, model, optima) < _WEAK:
         likely = np.array([found.parameters for found in optima if found.weight > _LIKELY])
-        return sampled_error(model, likely, search.free, float(search.defoci[0]), float(search.defoci[-1]))
+        return sampled_error(model, spectrum, likely, search.free, search.defoci[0], search.defoci[-1])
     return math.hypot(
         noise_error(model, spectrum, optima[0].parameters, search.free),
         ambiguity([found.parameters[0] for found in optima], [found.weight for found in optima]),

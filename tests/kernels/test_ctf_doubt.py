@@ -35,11 +35,11 @@ def test_weak_rings_leave_more_doubt_than_their_curvature_says(
 ):
     found = []
 
-    def both(model, places, free, lowest, highest):
-        noise = ctf_doubt.NEIGHBOURS * model.noise(model.cost(places[0])[2])
-        foretold = np.sqrt(noise * model.respond(places[0], free, model.power[None])[1][0, 0])
-        found.append(ctf_doubt.sampled_error(model, places, free, lowest, highest) / foretold)
-        return found[-1] * foretold
+    def both(model, spectrum, places, free, *limits):
+        _, covariance, steadied = ctf_doubt._foretold(model, spectrum, places[0], free)
+        error = ctf_doubt.sampled_error(model, spectrum, places, free, *limits)
+        found.append(error / np.sqrt(covariance[0, 0] * steadied))
+        return error
 
     monkeypatch.setattr(ctf_fit, "sampled_error", both)
     # However strong they are.
