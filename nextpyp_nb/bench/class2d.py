@@ -19,7 +19,7 @@ import scipy.fft as sf
 
 from nextpyp_nb import __version__
 from nextpyp_nb.bench.class2d_score import adjusted_rand, purity, score_classes
-from nextpyp_nb.bench.cost import run_measured
+from nextpyp_nb.bench.cost import SMALL_PRODUCTS, run_measured
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star_text import read_star, write_star
@@ -194,8 +194,7 @@ def _arriving(
     """``churn`` is the most in an update that found no classes anew."""
     out = scratch / "arriving"
     job = [sys.executable, "-m", "nextpyp_nb.bench.class2d_job", str(star), str(out)]
-    limits = [f"{name}_NUM_THREADS=1" for name in ("OMP", "OPENBLAS", "MKL")]
-    cost = run_measured(["env", *limits, *job, str(classes), str(seed), str(arrivals)])
+    cost = run_measured([*SMALL_PRODUCTS, "OMP_NUM_THREADS=1", *job, str(classes), str(seed), str(arrivals)])
     updates = json.loads((out / "updates.json").read_text())
     label = np.array([p["view"] for p in truth["particles"]])
     with np.load(out / "numbers.npz") as numbers:

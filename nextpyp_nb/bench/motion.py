@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb import __version__
-from nextpyp_nb.bench.cost import run_measured
+from nextpyp_nb.bench.cost import SMALL_PRODUCTS, run_measured
 from nextpyp_nb.bench.motion_sets import SETS, MotionSet, expose
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.bench.session import write_movies_star
@@ -81,7 +81,7 @@ def _ours(column: Column, folder: Path, form: str) -> dict[str, float]:
     (folder / "settings.json").write_text(json.dumps(settings))
     movies = [str(path) for path in sorted((folder / form).iterdir())]
     command = [
-        sys.executable, "-m", "nextpyp_nb.bench.motion_job",
+        *SMALL_PRODUCTS, sys.executable, "-m", "nextpyp_nb.bench.motion_job",
         str(folder / "settings.json"), str(folder / "ours" / form), _threads(),
     ]  # fmt: skip
     run_measured([*command, movies[0]])

@@ -73,6 +73,15 @@ def bin_frame(raw: FloatArray, factor: FloatArray, size: int, small: FloatArray)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def add_filtered(total: Any, spectrum: Any, curve: FloatArray, ky: FloatArray, kx: FloatArray) -> None:
+    """Add a spectrum (y, x) times a curve of its frequency to a sum; ``ky``, ``kx`` are in its samples."""
+    for y in range(len(ky)):
+        for x in range(len(kx)):
+            sample = int(np.sqrt(ky[y] ** 2 + kx[x] ** 2) + np.float32(0.5))
+            total[y, x] += curve[sample] * spectrum[y, x]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def add_moved(
     sums: FloatArray,
     raw: FloatArray,

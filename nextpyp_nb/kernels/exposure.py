@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _gpu_motion
+from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.records import FloatArray
 
-ROWS_AT_ONCE = 64
 SAMPLES = 8192
 RANK = 8
 TOLERANCE = 8e-4
@@ -75,22 +74,17 @@ def _factors(
 
 def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tuple[Any, Any]:
     """Exposure-weighted and plain mean, as rfft2 (y, kx), of sums (r, y, x) by ``low_rank_filters``."""
-    xp, fft = array_module(moments), fft_module(moments)
-    shape = moments.shape[-2:]
-    ky, kx = (k * np.float32((SAMPLES - 1) / np.sqrt(0.5)) for k in rfft_frequency(shape))
+    fft = fft_module(moments)
+    ky, kx = (k * np.float32((SAMPLES - 1) / np.sqrt(0.5)) for k in rfft_frequency(moments.shape[-2:]))
     if on_gpu(moments):
-        return _gpu_motion.combine_moments(moments, curves, plain, ky, kx, fft=fft, xp=xp)
-    rows = ROWS_AT_ONCE
-    parts = [slice(first, first + rows) for first in range(0, len(ky), rows)]
-    samples = [(xp.hypot(ky[some], kx) + np.float32(0.5)).astype(np.int16) for some in parts]
-    weighted = xp.zeros((len(ky), kx.shape[1]), xp.complex64)
+        return _gpu_motion.combine_moments(moments, curves, plain, ky, kx, fft=fft, xp=array_module(moments))
+    weighted = np.zeros((ky.size, kx.size), np.complex64)
     average = None
-    for moment, curve, share in zip(moments, xp.asarray(curves), plain.tolist(), strict=True):
+    for moment, curve, share in zip(moments, curves, plain.tolist(), strict=True):
         spectrum = fft.rfft2(moment)
-        for some, sample in zip(parts, samples, strict=True):
-            weighted[some] += curve[sample] * spectrum[some]
+        _cpu_motion.add_filtered(weighted, spectrum, curve, ky.ravel(), kx.ravel())
         if share:
-            spectrum *= xp.float32(share)
+            spectrum *= np.float32(share)
             average = spectrum if average is None else average + spectrum
         del spectrum  # before the next one is made
     return weighted, average

@@ -74,8 +74,8 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     counts[bad] = xp.median(usual if len(usual) else counts[~bad])
     root = 2 * xp.sqrt(xp.maximum(counts, 0) + xp.float32(0.375))
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
-    counts[bad] = 0
-    weight = ~bad
+    weight = (~bad).astype(xp.float32)
+    counts *= weight
     bad |= xp.asarray(_lines(counts.sum(axis=0), weight.sum(axis=0)))[None, :]
     bad |= xp.asarray(_lines(counts.sum(axis=1), weight.sum(axis=1)))[:, None]
     return bad
