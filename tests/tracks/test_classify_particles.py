@@ -21,7 +21,8 @@ from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.places import Places, place
 from nextpyp_nb.session.store import Pending, Store
 from nextpyp_nb.settings import Settings
-from nextpyp_nb.tracks.classify import ClassifyTrack
+from nextpyp_nb.tracks.class2d_boxes import boxing
+from nextpyp_nb.tracks.classify import FEWEST, ClassifyTrack
 from nextpyp_nb.tracks.classify_particles import classify_particles
 from nextpyp_nb.tracks.export import _export_particles
 from nextpyp_nb.tracks.export_classes import class_rows, export_classes
@@ -216,6 +217,32 @@ def test_new_particles_wait_no_longer_than_the_interval(tmp_path, new, minutes_a
         )  # fmt: skip
         assert track._due() is due
         assert (", or in" in track.message()) is (new > 0)
+
+
+@pytest.mark.parametrize(("pixel", "limit", "binned"), [(0.8, 8.0, 3.2), (0.8, 4.0, 1.6), (1.5, 3.0, 1.5)])
+def test_binning_follows_from_the_resolution_limit(pixel, limit, binned):
+    cut = boxing(
+        Settings.from_flat(SETTINGS | {"microscope.pixel_size": pixel, "class2d.max_resolution": limit})
+    )
+    assert cut.pixel_size == pytest.approx(binned, rel=0.02)
+    assert cut.box * cut.pixel_size == pytest.approx(cut.box_px * pixel)
+    assert 2.4 * RADIUS <= cut.box * cut.pixel_size < 2.8 * RADIUS
+
+
+@pytest.mark.parametrize(("particles", "begins"), [(FEWEST - 1, False), (FEWEST, True)])
+def test_the_button_begins_a_round_with_what_is_there(tmp_path, particles, begins):
+    create_session("s", settings=Settings.from_flat(SETTINGS), root=tmp_path)
+    with Store(tmp_path / "s" / "session.db") as store:
+        live = Live(tmp_path / "s", store, None, store.latest_settings()[1], 1)
+        track = ClassifyTrack(live, None, 0, 1)
+        track._pending = Pending(particles=particles, new=0, leaving=0, micrographs=9, last_round=1)
+        assert not track._due()
+        if begins:
+            track.ask()
+        else:
+            with pytest.raises(ValueError, match=f"{particles} particles so far"):
+                track.ask()
+        assert track._due() is begins
 
 
 def test_no_particles_is_said(folder):
