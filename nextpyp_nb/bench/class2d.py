@@ -19,8 +19,9 @@ import scipy.fft as sf
 
 from nextpyp_nb import __version__
 from nextpyp_nb.bench.class2d_score import adjusted_rand, purity, score_classes
-from nextpyp_nb.bench.cost import SMALL_PRODUCTS, run_measured
+from nextpyp_nb.bench.cost import run_measured
 from nextpyp_nb.bench.report import need_program, show, write_json
+from nextpyp_nb.engine.slots import worker_environment
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.formats.star_text import read_star, write_star
 from nextpyp_nb.kernels.class2d_particles import ring_images
@@ -194,7 +195,9 @@ def _arriving(
     """``churn`` is the most in an update that found no classes anew."""
     out = scratch / "arriving"
     job = [sys.executable, "-m", "nextpyp_nb.bench.class2d_job", str(star), str(out)]
-    cost = run_measured([*SMALL_PRODUCTS, "OMP_NUM_THREADS=1", *job, str(classes), str(seed), str(arrivals)])
+    cost = run_measured(
+        [*job, str(classes), str(seed), str(arrivals)], environment=worker_environment(0, threads=1, gpus=0)
+    )
     updates = json.loads((out / "updates.json").read_text())
     label = np.array([p["view"] for p in truth["particles"]])
     with np.load(out / "numbers.npz") as numbers:

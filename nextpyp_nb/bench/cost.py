@@ -6,16 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 POLL = 0.02  # s
-
-
-# Matrix products here are small: threads that wait for more double their cost. A session's workers and the
-# command line run alike.
-SMALL_PRODUCTS = ("env", "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1")
 
 
 def machine() -> dict[str, object]:
@@ -32,12 +27,14 @@ def measured() -> Iterator[dict[str, float]]:
     cost |= {"cpu_s": _cpu_seconds() - cpu, "wall_s": time.monotonic() - begin}
 
 
-def run_measured(command: Sequence[str], *, cwd: Path | None = None) -> dict[str, float]:
+def run_measured(
+    command: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, float]:
     """Run a program from start-up to end: cpu_s of its tree, wall_s and peak_GB of its largest process.
 
     Python may keep its byte code, so that a second run finds it as an installed program does.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = time.monotonic()
     ended, peak = 0, 0.0
     with tempfile.TemporaryFile() as told_to:

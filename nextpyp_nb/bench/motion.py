@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb import __version__
-from nextpyp_nb.bench.cost import SMALL_PRODUCTS, run_measured
+from nextpyp_nb.bench.cost import run_measured
 from nextpyp_nb.bench.motion_sets import SETS, MotionSet, expose
 from nextpyp_nb.bench.report import need_program, show, write_json
 from nextpyp_nb.bench.session import write_movies_star
+from nextpyp_nb.engine.slots import worker_environment
 from nextpyp_nb.formats.motion_star import read_motion_star
 from nextpyp_nb.simulate import Column
 from nextpyp_nb.simulate.score import motion_error
@@ -71,7 +72,7 @@ def _measure(wanted: MotionSet, seed: int, folder: Path, against: str | None) ->
 
 
 def _ours(column: Column, folder: Path, form: str) -> dict[str, float]:
-    """A fresh process over all movies, start-up included; compiled code is made before."""
+    """A fresh worker over all movies, start-up included; compiled code is made before."""
     settings = {
         "gain.reference": str(folder / "gain.mrc"),
         "microscope.pixel_size": column.pixel_size,
@@ -81,11 +82,12 @@ def _ours(column: Column, folder: Path, form: str) -> dict[str, float]:
     (folder / "settings.json").write_text(json.dumps(settings))
     movies = [str(path) for path in sorted((folder / form).iterdir())]
     command = [
-        *SMALL_PRODUCTS, sys.executable, "-m", "nextpyp_nb.bench.motion_job",
+        sys.executable, "-m", "nextpyp_nb.bench.motion_job",
         str(folder / "settings.json"), str(folder / "ours" / form), _threads(),
     ]  # fmt: skip
-    run_measured([*command, movies[0]])
-    return run_measured([*command, *movies])
+    worker = worker_environment(0, threads=int(_threads()), gpus=0)
+    run_measured([*command, movies[0]], environment=worker)
+    return run_measured([*command, *movies], environment=worker)
 
 
 def _relion(column: Column, folder: Path, form: str, patches: str, out: str) -> dict[str, float]:
