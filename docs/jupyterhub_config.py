@@ -1,22 +1,19 @@
-"""JupyterHub with a server for each scientist and the list of sessions as a page for staff; see site.md."""
+"""JupyterHub with a server for each scientist and the list of sessions as a page for all; see site.md."""
 
 import sys
 
 c = get_config()  # noqa: F821  given by JupyterHub
 
-# Who operates the microscopes. Groups may come from the authenticator instead.
+# Who operates the microscopes, and who has samples there. Groups may come from the authenticator instead.
 c.JupyterHub.load_groups = {"staff": {"users": ["operator"]}, "scientists": {"users": ["ada"]}}
 
-# The staff page: Voilà on loopback behind a proxy of its own, which asks the hub who it is.
+# The staff page: Voilà on loopback, which asks the hub who it is and acts for that person.
 c.JupyterHub.services = [
     {
         "name": "sessions",
         "url": "http://127.0.0.1:10101",
         "oauth_no_confirm": True,
-        "command": [
-            "jupyter-standaloneproxy", "--absolute-url", "--timeout=120", "--", sys.executable, "-m",
-            "nextpyp_nb", "serve", "--behind-proxy", "--port", "{port}", "--base-url", "/services/sessions/",
-        ],
+        "command": [sys.executable, "-m", "nextpyp_nb", "serve", "--hub"],
     },
     # Writes down who is in which group, where the site file's hub_groups says.
     {
@@ -26,8 +23,8 @@ c.JupyterHub.services = [
 ]  # fmt: skip
 c.JupyterHub.load_roles = [
     {
-        "name": "opens-the-staff-page",
-        "groups": ["staff"],
+        "name": "opens-the-page",
+        "groups": ["staff", "scientists"],
         "scopes": ["access:services!service=sessions"],
     },
     {"name": "tells-groups", "services": ["groups"], "scopes": ["list:groups", "read:groups"]},

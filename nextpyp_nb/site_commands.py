@@ -8,8 +8,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from nextpyp_nb.session import open_session
+from nextpyp_nb.session.groups import user_name
+from nextpyp_nb.settings import read_site
 
 PARAMETERS = ("name", "data", "pixel", "voltage", "gain", "group", "export", "filter", "stack", "report")
 
@@ -23,6 +26,13 @@ def add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--kernels", type=int, default=1, metavar="N", help="pages kept ready (default 1)")
     serve.add_argument(
         "--behind-proxy", action="store_true", help="ask for no token: a proxy in front lets people in"
+    )
+    serve.add_argument(
+        "--person-header", default="", metavar="NAME",
+        help="act for whom this header of the proxy's requests names, such as Remote-User",
+    )  # fmt: skip
+    serve.add_argument(
+        "--hub", action="store_true", help="be a service of JupyterHub, and act for whom it lets in"
     )
     serve.add_argument(
         "--open-to-network", action="store_true", help="allow an --address that others can reach"
@@ -58,15 +68,38 @@ def _serve(options: argparse.Namespace) -> int:
         )
     if options.name:
         open_session(options.name, root=options.root).close()
+    port, base_url, person = free_port(options.port), options.base_url, options.person_header
+    if options.hub:
+        port, base_url, person = _hub_service()
+    if person and user_name() not in read_site().service_accounts:
+        raise ValueError(
+            f"the page is to act for people, so the site file must name {user_name()} in service_accounts"
+        )
     with tempfile.TemporaryDirectory(prefix="nextpyp-nb-page-") as folder:
         command, environment = page_server(
-            Path(folder), session=options.name, root=options.root, port=free_port(options.port),
-            address=options.address, base_url=f"/{options.base_url.strip('/')}/".replace("//", "/"),
-            token="" if options.behind_proxy else None, kernels=options.kernels,
+            Path(folder), session=options.name, root=options.root, port=port,
+            address=options.address, base_url=f"/{base_url.strip('/')}/".replace("//", "/"),
+            token="" if options.behind_proxy or options.hub else None, kernels=options.kernels,
+            person=person, hub=options.hub,
         )  # fmt: skip
         sys.stdout.write(f"Page: {page_url(Path(folder))}\n")
         sys.stdout.flush()
         return subprocess.run(command, env=os.environ | environment, check=False).returncode
+
+
+def _hub_service() -> tuple[int, str, str]:
+    """Port and prefix that JupyterHub gave its service, and the header that names the person."""
+    try:
+        from nextpyp_nb.hub_people import HEADER
+
+        address = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+        return address.port or 80, os.environ["JUPYTERHUB_SERVICE_PREFIX"], HEADER
+    except ImportError:
+        raise ValueError("--hub needs jupyterhub: pip install jupyterhub") from None
+    except KeyError as missing:
+        raise ValueError(
+            f"{missing.args[0]} is not set: --hub is for a service of JupyterHub, see docs/site.md"
+        ) from None
 
 
 def _batch(options: argparse.Namespace) -> int:

@@ -96,3 +96,10 @@ def test_a_kernel_that_waited_long_is_not_ended_before_its_page_connects(monkeyp
     assert sweep() == sweep() == []
     kernel.last_activity -= timedelta(seconds=20)
     assert sweep() == ["k"]
+
+
+def test_a_page_that_acts_for_people_needs_an_account_that_may(tmp_path, monkeypatch, capsys):
+    (tmp_path / "site.toml").write_text("")
+    monkeypatch.setenv("NEXTPYP_NB_SITE", str(tmp_path / "site.toml"))
+    assert main(["serve", "--behind-proxy", "--person-header", "Remote-User"]) != 0
+    assert "service_accounts" in capsys.readouterr().err

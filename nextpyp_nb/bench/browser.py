@@ -21,6 +21,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
+NEWS = "@jupyterlab/apputils-extension:announcements"
 PREBUILT = Path(__file__).parents[2] / "labextension" / "prebuilt"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -83,11 +84,15 @@ def jupyterlab(top: Path, sessions: Path, port: int = 18877) -> Iterator[str]:
     for made in (top / "home", sessions, top / "jupyter" / "labextensions"):
         made.mkdir(parents=True, exist_ok=True)
     (top / "jupyter" / "labextensions" / "nextpyp-nb").symlink_to(PREBUILT)
+    # It would ask for leave to fetch news, over the pages.
+    settings = top / "config" / "labconfig" / "page_config.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps({"disabledExtensions": {NEWS: True}}))
     (top / "site.toml").write_text(f"root = {json.dumps(str(sessions))}\n")
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root",
         "--IdentityProvider.token=", f"--ServerApp.root_dir={top / 'home'}",
-        "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True",
         "--ServerApp.jpserver_extensions={'nextpyp_nb.server': True}",
     ]  # fmt: skip
     environment = os.environ | {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nextpyp_nb import __version__
-from nextpyp_nb.session.groups import group_id, user_name
+from nextpyp_nb.session.groups import acting, group_id, may, role, seen, user_name
 from nextpyp_nb.session.older import bring_up_to_date
 from nextpyp_nb.session.places import FOLDERS
 from nextpyp_nb.session.reach import news, roots_of, served
@@ -75,6 +75,9 @@ def create_session(
         raise PermissionError(f"session {name} is not made: {more}, which people of this page may not")
     folder = sessions_root(root) / name
     group = group or site.default_group
+    us, account = acting(), user_name()
+    if us != account and not may(role(us, account, group, site), "start"):
+        raise PermissionError(f"{us} may make sessions of groups in which {us} operates; {group} is none")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
@@ -102,7 +105,11 @@ def open_session(name: str, *, root: Path | None = None) -> Session:
     folder = sessions_root(root) / name
     if not _hidden(folder) and not (folder / "session.json").exists():
         raise FileNotFoundError(f"no session {name} at {folder.parent}{_near(name, folder.parent)}")
-    return Session(folder)
+    session = Session(folder)
+    if not seen(session.owner, session.group, read_site()):
+        session.close()
+        raise PermissionError(f"{acting()} is not a member of the group of session {name}")
+    return session
 
 
 def list_sessions(root: Path | None = None) -> list[SessionSummary]:
@@ -120,7 +127,9 @@ def list_sessions(root: Path | None = None) -> list[SessionSummary]:
         except (OSError, ValueError):
             # Not ours to read, or being made or deleted right now.
             continue
-    return sorted(summaries, key=lambda s: s.created, reverse=True)
+    site = read_site()
+    ours = [summary for summary in summaries if seen(summary.owner, summary.group, site)]
+    return sorted(ours, key=lambda s: s.created, reverse=True)
 
 
 def copy_session(name: str, new_name: str, root: Path | None = None) -> Session:
@@ -159,7 +168,7 @@ def _furnish(folder: Path, name: str, settings: Settings, group: str | None) -> 
     path.touch(0o640)
     path.chmod(0o640)
     with Store(path) as store:
-        store.save_revision(settings, user_name())
+        store.save_revision(settings, acting())
     marker = {
         "id": str(uuid.uuid4()), "type": SINGLE_PARTICLE, "name": name, "group": group, "owner": user_name(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__,

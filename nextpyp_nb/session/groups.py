@@ -12,6 +12,8 @@ from pathlib import Path
 
 from nextpyp_nb.settings import Site
 
+# Names the variable that says who opened this page, where its server asks people who they are.
+PERSON_IN = "NEXTPYP_NB_PERSON_IN"
 ROLES = ("none", "reader", "operator", "admin", "owner")
 _OWNERS_ONLY = ("delete",)
 _REFUSED = {
@@ -30,6 +32,12 @@ def user_name(uid: int | None = None) -> str:
         return str(uid)
 
 
+def acting() -> str:
+    """Whom this process acts for: its account, or the person whom the server of a page let in."""
+    named = os.environ.get(PERSON_IN)
+    return user_name() if named is None else os.environ.get(named) or "somebody unknown"
+
+
 def role(user: str, owner: str, group: str | None, site: Site) -> str:
     """One of `ROLES`: what ``user`` is to a session of ``owner`` and ``group``."""
     if user == owner:
@@ -44,6 +52,12 @@ def role(user: str, owner: str, group: str | None, site: Site) -> str:
                 return kind
         return "none"
     return "operator" if user in _members(group, site) else "none"
+
+
+def seen(owner: str, group: str | None, site: Site) -> bool:
+    """Whether whom we act for may know of a session; for our own account its files decide."""
+    us = acting()
+    return us == user_name() or role(us, owner, group, site) != "none"
 
 
 def may(role: str, command: str) -> bool:

@@ -16,7 +16,7 @@ from nextpyp_nb.session.classes2d import Classes2d
 from nextpyp_nb.session.columns import Columns
 from nextpyp_nb.session.events import Event, moment
 from nextpyp_nb.session.filters import apply_filter
-from nextpyp_nb.session.groups import group_readable, may, refusal, role, user_name
+from nextpyp_nb.session.groups import acting, group_readable, may, refusal, role, user_name
 from nextpyp_nb.session.inbox import Command, Receipt, collect, drop
 from nextpyp_nb.session.launch import launch_runner
 from nextpyp_nb.session.lease import Held, acquire, runner_state
@@ -181,7 +181,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
 
     def role(self, user: str | None = None) -> str:
         """What a user (we) may do here: none, reader, operator, admin or owner."""
-        return role(user or user_name(), self.owner, self.group, read_site())
+        return role(user or acting(), self.owner, self.group, read_site())
 
     def start(self, track: str | None = None, *, actor: str | None = None) -> Receipt:
         """Start a track (all); the runner is launched when there is none."""
@@ -283,7 +283,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
     def _command(
         self, name: str, arguments: dict[str, Any], actor: str | None, *, launch: bool = False
     ) -> Receipt:
-        us = user_name()
+        us = acting()
         what = self.role(us)
         if not may(what, name):
             raise PermissionError(refusal(us, what, name))
@@ -298,7 +298,7 @@ class Session(Classes2d, Columns, EstimatedSize, Flow):
             raise PermissionError(
                 f"nothing runs in session {self.name}, and only its owner {self.owner} may start a runner"
             )
-        receipt = drop(self.folder, name, arguments, actor, relaunch=launch and mine and not dead)
+        receipt = drop(self.folder, name, arguments, actor or us, relaunch=launch and mine and not dead)
         if dead and launch:
             # A try-out must not set the tracks going.
             launch_runner(self.folder, resume=name != "try_out")

@@ -12,7 +12,7 @@ from typing import Any
 
 from nextpyp_nb.session.dashboard import MOVED, check_name, open_session, sessions_root
 from nextpyp_nb.session.database import Row
-from nextpyp_nb.session.groups import may, refusal, role, user_name
+from nextpyp_nb.session.groups import acting, may, refusal, role, seen, user_name
 from nextpyp_nb.session.lease import Held, lock_session, runner_state
 from nextpyp_nb.session.reader import Reader
 from nextpyp_nb.session.session import Session, read_marker
@@ -75,7 +75,9 @@ def list_trash(root: Path | None = None) -> list[TrashedSession]:
         except OSError:
             # It is being removed right now.
             continue
-    return sorted(found, key=lambda entry: entry.deleted, reverse=True)
+    site = read_site()
+    ours = [entry for entry in found if seen(entry.owner, entry.group, site)]
+    return sorted(ours, key=lambda entry: entry.deleted, reverse=True)
 
 
 def restore_session(entry: TrashedSession) -> str:
@@ -116,7 +118,7 @@ def _set_aside(name: str, confirm: str, root: Path | None, raw_count: int | None
             host, pid = (lease["host"], lease["pid"]) if lease else (None, None)
             raise Held(name, host, pid)
         _count_raw(folder, name, raw_count)
-        note = {"by": user_name(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        note = {"by": acting(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
         (folder / _NOTE).write_text(json.dumps(note) + "\n")
         trash = folder.parent / f".deleted-{name}-{uuid.uuid4().hex[:8]}"
         folder.rename(trash)
@@ -144,10 +146,10 @@ def _entry(folder: Path) -> TrashedSession:
 
 
 def _ours(owner: str, group: str | None, what: str) -> None:
-    us = user_name()
+    us = acting()
     ours = role(us, owner, group, read_site())
     # The superuser of the machine may do it anyway.
-    if not may(ours, "delete") and os.getuid() != 0:
+    if not may(ours, "delete") and (os.getuid() != 0 or us != user_name()):
         raise PermissionError(refusal(us, ours, what))
 
 

@@ -192,6 +192,6 @@ def ctf_sentence(entry: dict[str, Any]) -> str:
     parts = [f"{u / 1e4:.2f} / {v / 1e4:.2f} µm", f"{number(entry.get('defocus_angle'))}°"]
     if known(entry.get("defocus_error")):
         parts.append(f"±{number(entry['defocus_error'])} Å")
-    parts.append(f"fit resolution {number(entry.get('fit_resolution'), 1, 'Å')}")
+    parts.append(f"to {number(entry.get('fit_resolution'), 1, 'Å')}")
     doubt = ctf_doubt(entry)
     return " · ".join([doubt, *parts] if doubt else parts)

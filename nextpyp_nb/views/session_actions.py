@@ -5,7 +5,7 @@ from typing import Any
 
 from nextpyp_nb.session import copy_session, trash_session
 from nextpyp_nb.session.disk import DiskUse
-from nextpyp_nb.session.groups import may, role, user_name
+from nextpyp_nb.session.groups import acting, may, role
 from nextpyp_nb.settings import read_site
 from nextpyp_nb.views.late import Box, Text
 from nextpyp_nb.views.markup import Markup, markup, number, size
@@ -82,7 +82,7 @@ class SessionActions(Box):
         summary = self._summary
         if summary is None:
             return
-        mine = may(role(user_name(), summary.owner, summary.group, read_site()), "delete")
+        mine = may(role(acting(), summary.owner, summary.group, read_site()), "delete")
         raw = not summary.moved or self.raw.value.strip().replace(",", "") == str(summary.moved)
         self.delete_button.disabled = not (
             mine and raw and self.typed.value.strip() == self.name and summary.runner != "running"

@@ -1,4 +1,4 @@
-"""The documented JupyterHub: staff open the list of sessions, scientists servers of their own; its groups."""
+"""The documented JupyterHub: a page where staff operate and scientists look, and servers of their own."""
 
 import importlib.util
 import json
@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from nextpyp_nb.serving import answers
-from nextpyp_nb.session import create_session
-from nextpyp_nb.session.groups import role
+from nextpyp_nb.session import create_session, open_session
+from nextpyp_nb.session.groups import role, user_name
+from nextpyp_nb.session.store import Reader
 from nextpyp_nb.settings import Settings, read_site
 
 TREE = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
         importlib.util.find_spec("jupyterhub") is None or not shutil.which(PROXY, path=PATH),
-        reason="needs jupyterhub and jupyter-server-proxy (pip), configurable-http-proxy (npm)",
+        reason="needs jupyterhub (pip) and configurable-http-proxy (npm)",
     ),
 ]
 PORTS = (18000, 18001, 18081)
@@ -37,11 +39,15 @@ def hub(tmp_path_factory):
     """The documented configuration with a dummy authenticator; its address."""
     top = tmp_path_factory.mktemp("hub")
     site = top / "site.toml"
-    site.write_text(f'root = "{top}/sessions"\nhub_groups = "{top}/groups.json"\n')
+    site.write_text(
+        f'root = "{top}/sessions"\nhub_groups = "{top}/groups.json"\nservice_accounts = ["{user_name()}"]\n'
+        '[groups.krios]\noperators = ["@staff"]\nreaders = ["@scientists"]\n'
+    )
     settings = Settings.from_flat(
         {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
     )
-    create_session("grid-5", settings=settings, root=top / "sessions").close()
+    create_session("grid-5", settings=settings, root=top / "sessions", group="krios").close()
+    create_session("grid-6", settings=settings, root=top / "sessions", group="others").close()
     kept = {"PATH": PATH, "NEXTPYP_NB_SITE": str(site)}
     if "PYTHONPATH" in os.environ:
         kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
@@ -94,16 +100,38 @@ def _log_in(chromium, hub, name, where="services/sessions/"):
     return page
 
 
-def test_staff_see_the_sessions_through_the_hub(chromium, hub):
-    page = _log_in(chromium, hub, "operator")
+def _open(page):
     page.get_by_title("grid-5", exact=True).wait_for()
+    # Of a group in which nobody here is.
+    assert page.get_by_title("grid-6", exact=True).count() == 0
     page.locator(".nb-open").click()
     page.wait_for_selector(".nb-track-transfer")
+
+
+def test_staff_operate_by_their_own_name(chromium, hub):
+    page = _log_in(chromium, hub, "operator")
+    _open(page)
+    page.locator(".nb-track-transfer .nb-start").click()
+    expect(page.locator(".nb-track-transfer")).to_contain_text("waiting for it to appear", timeout=60_000)
+    page.context.close()
+    session = open_session("grid-5", root=hub[1] / "sessions")
+    reader = Reader(session.folder / "session.db")
+    assert reader.rows("SELECT actor, name FROM command")[0] == {"actor": "operator", "name": "start"}
+    reader.close()
+    assert session.cancel().wait(20).ok
+    session.close()
+
+
+def test_scientists_look_and_do_not_operate(chromium, hub):
+    page = _log_in(chromium, hub, "ada")
+    _open(page)
+    expect(page.locator(".nb-track-transfer .nb-logs")).to_be_visible()
+    expect(page.locator(".nb-track-transfer .nb-start")).to_be_hidden()
     page.context.close()
 
 
-def test_scientists_do_not_get_to_the_staff_page(chromium, hub):
-    page = _log_in(chromium, hub, "ada")
+def test_others_do_not_get_in(chromium, hub):
+    page = _log_in(chromium, hub, "eve")
     page.get_by_text("403").first.wait_for()
     assert page.locator(".nb-app").count() == 0
     page.context.close()

@@ -100,7 +100,7 @@ def test_ruler_contrast_zoom_and_circles(micrographs):
 
 def test_curves_motion_and_log_of_a_micrograph(micrographs):
     page = micrographs
-    expect(page.locator(".nb-micrographs .nb-ctf")).to_contain_text("fit resolution 9.5 Å")
+    expect(page.locator(".nb-micrographs .nb-ctf")).to_contain_text("to 9.5 Å")
     expect(page.locator(".nb-alarm-words")).to_contain_text("CTF fit resolution 9.50 Å, limit 8")
     motion = page.locator(".nb-micrographs .nb-motion")
     motion.get_by_text("local").click()
