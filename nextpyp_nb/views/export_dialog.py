@@ -43,10 +43,8 @@ class ExportDialog(Box):
         super().__init__(
             [
                 text("Export for RELION", "nb-strong"),
-                text(
-                    "Writes micrographs.star, particles.star, motion and averages: one process beside the tracks.",
-                    "nb-muted",
-                ),
+                text("Writes micrographs.star, particles.star, motion and averages.", "nb-muted"),
+                text("Runs as one process beside the tracks, on the machine of the session.", "nb-muted"),
                 text("Micrographs: a saved filter or conditions"),
                 self.filter,
                 *choices,
