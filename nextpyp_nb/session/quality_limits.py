@@ -26,6 +26,13 @@ class QualityLimit:
     worse: str
     limit: float | None = None
 
+    def passes(self, values: "pd.Series[float]") -> "pd.Series[bool]":
+        """Which values keep the limit; what is unknown passes."""
+        if self.limit is None:
+            return pd.Series(True, index=values.index)
+        beyond = values > self.limit if self.worse == "above" else values < self.limit
+        return ~beyond
+
 
 def _limit(
     name: str, label: str, unit: str, meaning: str, *, above: float | None = None, below: float | None = None
