@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.special import ndtri
 
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels.backend import array_module, to_numpy
 from nextpyp_nb.kernels.junk import junk_mask
 from nextpyp_nb.kernels.matched_filter import (
     balls_image,
@@ -215,11 +215,9 @@ def found_places(
     ``distance`` (Å) apart, or by default `_APART` of the mean of their diameters. ``inverted`` is the score
     of the contrast-inverted image; within ``rivalry`` radii of finds its maxima count where they are better.
     """
-    centres, scores = _maxima(score, clean)
-    decoys, decoy_scores = _maxima(inverted, clean)
-    # No threshold is lower: weaker ones would count for nothing.
-    strong = decoy_scores > _NOISE
-    decoys, decoy_scores = decoys[strong], decoy_scores[strong]
+    centres, scores = _maxima(score, clean, 0.0)
+    # No threshold is lower than that: weaker ones would count for nothing.
+    decoys, decoy_scores = _maxima(inverted, clean, _NOISE)
     sizes = np.zeros(len(centres), np.intp)
     if size is not None:
         limit = np.array(size.shape) - 1
@@ -273,12 +271,13 @@ def check_picking(average: Any, pixel_size: float, radius: float, method: str) -
         )
 
 
-def _maxima(score: Any, clean: Any) -> tuple[FloatArray, FloatArray]:
-    """Positive local maxima of ``score`` on ``clean`` px, best first: sub-pixel centres (n, 2) and scores."""
-    xp, ndimage = array_module(score), ndimage_module(score)
-    peak = (score == ndimage.maximum_filter(score, size=3, mode="nearest")) & (score > 0) & clean
-    y, x = xp.nonzero(peak)
+def _maxima(score: Any, clean: Any, least: float) -> tuple[FloatArray, FloatArray]:
+    """Maxima of ``score`` above ``least`` on ``clean`` px, best first: sub-pixel centres (n, 2), scores."""
+    xp = array_module(score)
     padded = xp.pad(score, 1, mode="edge")
+    highest = xp.maximum(xp.maximum(padded[:-2], padded[2:]), padded[1:-1])
+    highest = xp.maximum(xp.maximum(highest[:, :-2], highest[:, 2:]), highest[:, 1:-1])
+    y, x = xp.nonzero((score == highest) & (score > least) & clean)
     offsets = []
     for dy, dx in ((1, 0), (0, 1)):
         before, after = padded[y + 1 - dy, x + 1 - dx], padded[y + 1 + dy, x + 1 + dx]

@@ -19,7 +19,7 @@ from nextpyp_nb.records import Ctf, FloatArray, Picks
 _COMPONENTS = 30
 # Views of a map.
 _DIRECTIONS = 36
-_PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_GPU, _COMPONENTS_AT_ONCE = 1 << 9, 1 << 16, 6
+_PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_GPU = 1 << 9, 1 << 16
 # So much higher than five sizes do hundreds of rotated templates score by chance: in noise as wide as a
 # micrograph nothing may be taken, because what is taken there looks like the templates.
 _MORE_TRIALS = 1.6
@@ -177,7 +177,7 @@ def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tu
     """Filtered maps of the components (k, y, x), and weights (templates, k) that make them scores."""
     xp, fft = array_module(flat), fft_module(flat)
     (ny, nx), (count, box, _) = flat.shape, bank.components.shape
-    shape = (fft.next_fast_len(ny + box, True), fft.next_fast_len(nx + box, True))
+    shape = tuple(fft.next_fast_len(n + box - 1, True) for n in (ny, nx))
     frequency = xp.asarray(radial_frequency(shape, bank.pixel_size))
     noise = noise_spectrum(flat, clean, pixel_size=bank.pixel_size, diameter=2.0 * bank.radius)
     power = xp.interp(frequency, *(xp.asarray(n, np.float32) for n in noise)).astype(np.float32)
@@ -189,13 +189,18 @@ def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tu
     components = xp.asarray(bank.components)
     maps = xp.empty((count, ny, nx), np.float32)
     middle = slice(box // 2, box // 2 + ny), slice(box // 2, box // 2 + nx)
-    for start in range(0, count, _COMPONENTS_AT_ONCE):
-        part = slice(start, start + _COMPONENTS_AT_ONCE)
+
+    def convolve(start: int) -> None:
+        part = slice(start, start + at_once)
         # Upside down and back to front they correlate where they convolve; their few rows come first.
         filters = fft.rfft(components[part, ::-1, ::-1], n=shape[1], axis=2)
         filters = fft.fft(filters, n=shape[0], axis=1)
         filters *= transform
         maps[part] = fft.irfft2(filters, s=shape)[:, *middle]
+
+    # One stays in a core's cache; a card wants many.
+    at_once = 1 if xp is np else count
+    in_threads(convolve, range(0, count, at_once), flat)
     weights = xp.asarray(bank.weights)
     overlap = _overlap(components, fft.irfft2(white * white, s=shape))
     norm = xp.sqrt(((weights @ overlap) * weights).sum(axis=1, keepdims=True))
