@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from nextpyp_nb.session.session import Session
 
-# Micrographs that alerts are looked for in: who watches for days must not hold them all.
-LATEST = 1000
+# Micrographs that alerts are looked for in, the 200 of a normal range among them: who watches for days must
+# not hold them all.
+LATEST = 400
 # Counts of classify that are of particles, and what they are called outside.
 PARTICLES = {"particles": "picked"} | {name: name for name in ("classified", "new", "leaving", "accepted")}
 # Name, help, names of labels, and values by their labels.
