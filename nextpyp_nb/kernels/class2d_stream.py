@@ -9,10 +9,11 @@
 
 Particles stay where they are: ``read(ids)`` gives their images and CTFs when a block of them is due, and a
 bounded number is kept. Sums over classes live on: a particle seen again has its old share taken out before
-the new one goes in, so each counts once, and an update costs five looks at each new particle and one at
+the new one goes in, so each counts once, and an update costs three looks at each new particle and one at
 ``REPLAY`` older ones, however long the session. While data are scarce the classes are found anew (annealed)
-each time they doubled. The state holds the names of all batches and depends on nothing but the record of
-calls and the seed. If ``read`` raises in the middle, drop the engine and go on from the state saved last.
+each time they doubled, and new particles are looked at five times. The state holds the names of all batches
+and depends on nothing but the record of calls and the seed. If ``read`` raises in the middle, drop the
+engine and go on from the state saved last.
 """
 
 from collections.abc import Mapping
@@ -120,17 +121,19 @@ class Classification:
         new = int((rows["block"] == NO_CLASS).sum())
         self.table.cut_blocks(BLOCK)
         self._learn_noise()
-        budget = (SETTLED - 1) * new + replay
         before, known = rows["number"].copy(), rows["visits"] > 0
         annealed = self._anneal_due()
-        expected = (SETTLED - 1) * new + min(replay, len(rows) - new)
+        # Where classes stand already, every second look at a new particle is enough.
+        pace = 1 if annealed else 2
+        looks = (SETTLED - 1) // pace * new
+        budget, expected = looks + replay, looks + min(replay, len(rows) - new)
         tell = Counted(progress, len(rows) if annealed else new, expected)
         if annealed:
             self._anneal(rng, tell)
         window = self.blocks.fitting
         while len(self.references) and (due := self.table.due(self.updates, self._share(), budget, window)):
             level, blocks = due
-            count = self._sweep(level, blocks, rng, tell)
+            count = self._sweep(level, blocks, rng, tell, pace)
             budget -= count if level else 0
         again = known & (rows["visited"] == self.updates)
         self._park()
@@ -211,8 +214,8 @@ class Classification:
     def _rename(self, place: Any) -> None:
         self.identity[place], self.next_identity = self.next_identity, self.next_identity + 1
 
-    def _sweep(self, level: int, blocks: Any, rng: np.random.Generator, tell: Counted) -> int:
-        """Look at ``blocks`` for the ``level``-th time, then renew references and noise."""
+    def _sweep(self, level: int, blocks: Any, rng: np.random.Generator, tell: Counted, pace: int) -> int:
+        """Look at ``blocks`` for the ``level``-th time, which counts for ``pace``, and renew references."""
         rows = self.table.rows
         plan = search_plans(self.grid, self.setup.pixel_size, self.reach)[(1, 2, 2, 3, 3, 3)[level]]
         active = np.arange(len(self.references))
@@ -229,7 +232,7 @@ class Classification:
             parts = [self._particles(block, at) for block, at in zip(some, places, strict=True)]
             at = np.concatenate(places)
             self._place(bank, active, together(parts), at)
-            rows["visits"][at] += 1
+            rows["visits"][at] += pace
             rows["visited"][at] = self.updates
             seen.append(at)
             tell(len(at), "sorting new particles" if level == 0 else "refining")
