@@ -10,7 +10,7 @@ from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import combine_moments
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.records import FloatArray, local_shifts
+from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
@@ -63,8 +63,7 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
     if on_gpu(raw):
         return _gpu_motion.sum_moved(raw, *frames.sensor, weights, shifts, local, _tap_table(), xp=xp)
     sums = xp.zeros((len(weights), *shape), np.float32)
-    fields = [_field(shifts, local, shape, number) for number in range(len(shifts))]
-    down, across = (np.stack(axis) for axis in zip(*fields, strict=True))
+    down, across = _fields(shifts, local, shape)
     begins = np.searchsorted(frames.places, np.arange(shape[0] + 1) * shape[1])
     half, factor = raw.dtype == np.float16, frames.factor()
     for some, donors in frames.blocks(_cpu_motion.TOGETHER if half else len(raw)):
@@ -84,32 +83,35 @@ def lanczos(fraction: float) -> FloatArray:
     return np.asarray(taps / taps.sum(), np.float32)
 
 
-def _field(
-    shifts: FloatArray, local: FloatArray | None, shape: tuple[int, int], number: int
+def _fields(
+    shifts: FloatArray, local: FloatArray | None, shape: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Shifts of a frame at every GRID-th px: down where pixels are taken, across where they go."""
-    size = np.array(shape)
-    nodes = [np.arange(0, n + GRID, GRID) for n in shape]
+    """Shifts (frame, row, column) at every GRID-th px: down where pixels are taken, across where they go."""
+    y, x = (np.arange(0, n + GRID, GRID) for n in shape)
     if local is None:
-        even = np.ones((len(nodes[0]), len(nodes[1])), np.float32)
-        return even * np.float32(shifts[number, 0]), even * np.float32(shifts[number, 1])
-    written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
-
-    def at(places: Any) -> Any:
-        return shifts[number] + local_shifts(local, (places + 0.5) / size - 0.5, number)
-
-    across = at(written)[..., 1]
+        even = np.ones((len(y), len(x)), np.float32)
+        down, across = (axis[:, None, None] * even for axis in np.asarray(shifts, np.float32).T)
+        return down, across
+    across = _shifts_at(shifts, local, shape, y[:, None], x)[..., 1]
     # A pixel taken at x goes to x - shift; one step back from there is close enough.
-    back = at(written - [0, shifts[number, 1]])[..., 1]
-    down = at(np.stack([written[..., 0], written[..., 1] - back], axis=-1))[..., 0]
+    back = _shifts_at(shifts, local, shape, y[:, None], x - shifts[:, 1, None, None])[..., 1]
+    down = _shifts_at(shifts, local, shape, y[:, None], x - back)[..., 0]
     return down.astype(np.float32), across.astype(np.float32)
+
+
+def _shifts_at(shifts: FloatArray, local: FloatArray, shape: tuple[int, int], y: Any, x: Any) -> FloatArray:
+    """Shifts (frame, row, column, 2) at places in px, the same for all frames or of each."""
+    ny, nx = shape
+    places = np.stack(np.broadcast_arrays((y + 0.5) / ny - 0.5, (x + 0.5) / nx - 0.5), axis=-1)
+    numbers = np.arange(len(shifts), dtype=float)
+    in_time = np.moveaxis(local @ numbers ** POWERS[:, None], -1, 0).swapaxes(-1, -2)
+    return np.asarray(shifts[:, None, None] + field_basis(places) @ in_time[:, None])
 
 
 def _some_shifts(shifts: FloatArray, local: FloatArray) -> FloatArray:
     """Shifts (n, 2) of all frames at nine places."""
-    places = np.stack(np.meshgrid(*[np.linspace(-0.4, 0.4, 3)] * 2), axis=-1).reshape(-1, 2)
-    moved = [shift + local_shifts(local, places, number) for number, shift in enumerate(shifts)]
-    return np.concatenate(moved)
+    part = np.linspace(0.1, 0.9, 3) - 0.5
+    return _shifts_at(shifts, local, (1, 1), part[:, None], part).reshape(-1, 2)
 
 
 @lru_cache(maxsize=1)
