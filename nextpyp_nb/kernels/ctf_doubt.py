@@ -10,8 +10,8 @@ from nextpyp_nb.kernels.fringes import FringeModel
 from nextpyp_nb.kernels.spectrum import Spectrum
 from nextpyp_nb.records import FloatArray
 
-# Neighbouring points of a tapered spectrum are alike: a little over (N sum w^4 / (sum w^2)^2)^2 = 1.8.
-NEIGHBOURS = 2.0
+# Neighbouring points of a tapered spectrum are alike: (N sum w^4 / (sum w^2)^2)^2 for the window of a tile.
+NEIGHBOURS = 1.8
 # Degrees of freedom that the foretold variance is worth beside that between sets of tiles.
 _FORETOLD = 10.0
 # Within so many deviations lie 0.9 of a normal distribution.
@@ -108,8 +108,8 @@ def sampled_error(
         step = np.zeros(len(here))
         step[free] = root @ random.standard_normal(len(root)) * 10.0 ** random.uniform(-0.5, 0.5)
         if len(places) > 1 and random.random() < _LEAPS:
-            first, second = random.choice(len(places), 2, replace=False)
-            step = 0.3 * step + places[first] - places[second]
+            first = random.integers(len(places))
+            step = 0.3 * step + places[first] - places[first - random.integers(1, len(places))]
         there = model.cost(here + step)[2]
         likelier = random.random() < math.exp(min(0.0, (cost - there) / (2.0 * noise)))
         if likelier and lowest <= here[0] + step[0] <= highest:

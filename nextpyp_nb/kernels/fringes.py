@@ -140,7 +140,8 @@ class FringeModel:
         matrix[:n, n:] = (weighted @ self.crossed).reshape(n, -1)
         matrix[n:, :n] = matrix[:n, n:].T
         matrix[n:, n:] = (squared @ self.squared).reshape(self.evenness.shape) + self.evenness
-        matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
+        diagonal = matrix.ravel()[:: len(matrix) + 1]
+        diagonal += _RIDGE * diagonal.mean()
         return matrix
 
     def _project(self, fringe: FloatArray, power: FloatArray) -> FloatArray:
