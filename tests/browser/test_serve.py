@@ -16,6 +16,11 @@ from nextpyp_nb.settings import Settings
 
 pytestmark = pytest.mark.browser
 
+# How often Voilà's application is loaded, whether before the first cell, and whether it waits for the last.
+BEGUN = """() => { const begun = document.querySelectorAll('script[src$="/voila.js"]');
+  const cell = document.querySelector("[cell-index]");
+  return [begun.length, !!(begun[0].compareDocumentPosition(cell) & Node.DOCUMENT_POSITION_FOLLOWING),
+    window.jupyterapp.isPluginActivated("nextpyp-page:whole")]; }"""
 # Sends code, then a question on the same channel: when the question is answered, the code would have run.
 SEND = """([kernel, token, code]) => new Promise((resolve, reject) => {
   const url = `ws://${location.host}/api/kernels/${kernel}/channels?session_id=probe&token=${token}`;
