@@ -39,7 +39,7 @@ PAGES: dict[str, Callable[[Any, LiveState], Any]] = {
 
 
 # Seconds between two pages that are made ahead.
-WARM_EVERY = 0.5
+WARM_EVERY = 0.2
 
 
 class SessionPages(Box):
@@ -93,12 +93,13 @@ class SessionPages(Box):
     async def _warm(self) -> None:
         """Make the other pages while nobody waits for them: the first look at one is slow.
 
-        Not before the browser has the page: widgets that come while it loads are lost to it.
+        Not before the browser has drawn the one before: a busy one would show nothing meanwhile, and widgets
+        that come while it loads are lost to it.
         """
         while left := [name for name in PAGES if name not in self.pages]:
             await asyncio.sleep(WARM_EVERY)
-            presence = self.live.presence
-            if self.live.snapshot is not None and presence.beat and presence.present:
+            await self.live.presence.quiet()
+            if self.live.snapshot is not None:
                 # Somebody may have opened it while we slept.
                 name = next((name for name in left if name not in self.pages), None)
                 for step in (self._make, self._draw_ahead, self._send) if name else ():

@@ -213,7 +213,8 @@ def test_pages_are_made_ahead_and_hidden(session, micrograph, write_files, monke
         pages = SessionPages(session, live, lambda: None)
         await asyncio.sleep(0.1)
         assert list(pages.pages) == ["Operation"], "the browser has not been heard yet"
-        live.presence.beat = 1.0
+        live.presence.observe(lambda change: live.presence.set_trait("answered", change.new), "asked")
+        live.presence.answered = live.presence.asked
         # Opened while the next page to be made ahead is waited for: it is not made twice.
         pages.choose("Settings")
         opened = pages.pages["Settings"]

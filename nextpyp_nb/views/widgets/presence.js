@@ -20,9 +20,19 @@ function render({ model, el }) {
     model.set("width", el.closest(".nb-app")?.clientWidth || 0);
     model.save_changes();
   };
+  // What the kernel asks is answered once a page is drawn and the browser has nothing to do.
+  const whenQuiet = (act) => (window.requestIdleCallback ?? setTimeout)(act);
+  function answer() {
+    if (!el.closest(".nb-app")?.querySelector(".nb-pages > *")) { setTimeout(() => whenQuiet(answer), 100); return; }
+    model.set("answered", model.get("asked"));
+    model.save_changes();
+  }
+  const asked = () => whenQuiet(answer);
+  model.on("change:asked", asked);
+  if (model.get("asked") !== model.get("answered")) asked();
   beat();
   const timer = setInterval(beat, 1000);
   el.style.display = "none";
-  return () => clearInterval(timer);
+  return () => { clearInterval(timer); model.off("change:asked", asked); };
 }
 export default { render };

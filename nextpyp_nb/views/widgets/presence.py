@@ -1,5 +1,6 @@
 """Whether anybody has the page open."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ class Presence(anywidget.AnyWidget):
     beat = traitlets.Float(0.0).tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
     width = traitlets.Int(0).tag(sync=True)
+    asked = traitlets.Int(0).tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, patience: float = 30.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -32,3 +35,18 @@ class Presence(anywidget.AnyWidget):
     def present(self) -> bool:
         """False once the page has been silent for longer than ``patience`` seconds."""
         return time.monotonic() - self._heard < self.patience
+
+    async def quiet(self) -> None:
+        """Wait until the browser has drawn what it was sent, and has nothing to do."""
+        answered = asyncio.Event()
+
+        def hear(change: Any) -> None:
+            if change["new"] >= self.asked:
+                answered.set()
+
+        self.observe(hear, "answered")
+        try:
+            self.asked += 1
+            await answered.wait()
+        finally:
+            self.unobserve(hear, "answered")
