@@ -85,7 +85,7 @@ class LiveState:
         *,
         banner: Banner | None = None,
         presence: Presence | None = None,
-        period: float = 0.2,
+        period: float = 0.1,
     ) -> None:
         self.read, self.version, self.period = read, version, period
         self.banner = banner or Banner()
