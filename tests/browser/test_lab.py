@@ -15,6 +15,8 @@ from nextpyp_nb.session import create_session
 from nextpyp_nb.settings import Settings
 from tests.browser.axe import problems
 from tests.browser.made import CLASSES, MICROGRAPHS, made_session
+from tests.browser.test_one_micrograph import mark
+from tests.browser.test_plots_gallery import drag
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=60_000)
@@ -29,12 +31,17 @@ def lab(tmp_path_factory):
         yield address, top / "home", top / "sessions"
 
 
-@pytest.fixture
-def page(chromium, lab):
+def _window(chromium, lab):
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(60_000)
     page.goto(f"{lab[0]}lab?reset")
     page.wait_for_function(READY)
+    return page
+
+
+@pytest.fixture
+def page(chromium, lab):
+    page = _window(chromium, lab)
     yield page
     page.close()
 
@@ -99,11 +106,21 @@ def _brightness(place):
     return np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("L")).mean()
 
 
-def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
+@pytest.fixture(scope="module")
+def opened(chromium, lab):
+    """The session "grid", opened from the side bar: (page of JupyterLab, the pages in it, session)."""
     session = made_session(lab[2])
+    page = _window(chromium, lab)
     page.get_by_title("Cryo-EM sessions").click()
     page.locator("[data-session=grid]").get_by_text("Open", exact=True).click()
-    app = page.locator(".nb-app")
+    page.wait_for_selector(".nb-app .nb-track-classify .nb-count-done", timeout=120_000)
+    yield page, page.locator(".nb-app"), session
+    session.close()
+    page.close()
+
+
+def test_the_side_bar_opens_a_session_with_all_its_pages(opened):
+    page, app, session = opened
     for tab, drawn in DRAWN.items():
         app.locator(f".nb-tab-{tab}").first.click(timeout=120_000)
         expect(app.locator(drawn).first).to_be_visible()
@@ -119,7 +136,48 @@ def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
     app.locator(".nb-micrographs .nb-exclude").click()
     expect(app.locator(".nb-micrographs .nb-exclude")).to_have_text("Include (x)")
     assert session.micrographs["excluded"].iloc[-1]
-    session.close()
+
+
+def test_settings_are_saved_and_exports_weighed_in_jupyterlab(opened):
+    _, app, session = opened
+    app.locator(".nb-tab-settings").first.click()
+    app.locator(".nb-side-tab.nb-tab-picking").click()
+    radius = app.locator(".nb-settings .nb-field-picking-radius input")
+    radius.fill("70")
+    radius.press("Tab")
+    expect(app.locator(".nb-difference")).to_contain_text("redo picks of")
+    app.locator(".nb-save").click()
+    expect(app.locator(".nb-difference")).to_contain_text("Nothing is changed")
+    assert session.settings.picking.radius == 70
+    app.locator(".nb-export-open").click()
+    expect(app.locator(".nb-export-size")).to_contain_text("micrographs")
+    app.locator(".nb-export-close").click()
+
+
+def test_a_box_a_key_and_a_tile_do_in_jupyterlab_what_they_do_elsewhere(opened):
+    page, app, session = opened
+    app.locator(".nb-tab-plots").first.click()
+    app.locator(".nb-plot-series-0").scroll_into_view_if_needed()
+    page.wait_for_function(DOTS)
+    drag(page, "series-0", (0.3, 0.002), (0.7, 0.999))
+    expect(app.locator(".nb-plots .nb-chip")).to_have_count(1)
+    expect(app.locator(".nb-plots .nb-selected-count")).to_contain_text(f"of {MICROGRAPHS} selected")
+    app.locator(".nb-plots .nb-chip").click()
+    expect(app.locator(".nb-plots .nb-selected-count")).to_have_text(f"{MICROGRAPHS} micrographs")
+    names = session.micrographs["name"].tolist()[::-1]
+    app.locator(".nb-tab-table").first.click()
+    app.locator(".nb-table-body").scroll_into_view_if_needed()
+    mark(page, 2, names[2])
+    page.keyboard.press("x")
+    expect(app.locator(".nb-table .nb-detail .nb-card-title b")).to_have_text(names[3])
+    assert session.micrograph(names[2])["excluded"]
+    app.locator(".nb-tab-gallery").first.click()
+    app.locator(".nb-gallery-tile").nth(1).click()
+    expect(app.locator(".nb-micrographs .nb-micrograph-name")).to_contain_text(names[1])
+
+
+def test_the_table_follows_the_theme_of_jupyterlab(opened):
+    page, app, _ = opened
     app.locator(".nb-tab-table").first.click()
     assert _brightness(app.locator(".nb-table canvas").first) > 200
     page.evaluate(
@@ -130,21 +188,6 @@ def test_the_side_bar_opens_a_session_with_all_its_pages(lab, page):
         if _brightness(app.locator(".nb-table canvas").first) < 80:
             return
     pytest.fail("the Table stays light")
-
-
-def test_a_second_window_on_the_same_kernel_shows_the_session_too(chromium, lab, page):
-    settings = Settings.from_flat(
-        {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
-    )
-    create_session("grid-8", settings=settings, root=lab[2]).close()
-    second = chromium.new_page(viewport={"width": 1440, "height": 900})
-    for window in (page, second):
-        window.goto(f"{lab[0]}lab?reset")
-        window.wait_for_function(READY)
-        window.get_by_title("Cryo-EM sessions").click()
-        window.locator("[data-session=grid-8]").get_by_text("Open", exact=True).click()
-        window.wait_for_selector(".nb-track-classify .nb-count-done", timeout=120_000)
-    second.close()
 
 
 def test_the_palette_opens_the_list_of_sessions(page):

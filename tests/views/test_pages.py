@@ -343,3 +343,9 @@ def test_the_app_lists_opens_and_leaves_sessions(root):
     panel = track_panel("grid1", "preprocess").children[2]
     assert not panel.buttons["start"].disabled
     session.close()
+
+
+def test_a_second_page_in_a_kernel_shares_no_model_with_the_first(root):
+    first, second = App(root=root), App(root=root)
+    assert first.layout is not second.layout
+    assert second.layout is second.place.layout
