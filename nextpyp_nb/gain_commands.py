@@ -68,7 +68,7 @@ def _movies(session: Any, data: str | None) -> list[Path]:
     if data:
         found = sorted(glob.glob(str(Path(data).expanduser())))
     elif session is not None:
-        found = [path for path in session.movies.sort_values("id")["path"] if path]
+        found = session.movies.sort_values("id")["path"].dropna()  # a movie on its way has none
     else:
         raise ValueError("give the name of a session, or --data and --gain")
     paths = [Path(path) for path in found if Path(path).is_file()]

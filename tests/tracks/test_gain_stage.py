@@ -10,6 +10,8 @@ from nextpyp_nb.formats.frames import read_frames
 from nextpyp_nb.formats.mrc import read_mrc, write_mrc
 from nextpyp_nb.session import create_session, open_session
 from nextpyp_nb.session.gain_check import gain_alert, gain_folder, read_gain_check
+from nextpyp_nb.session.lease import acquire
+from nextpyp_nb.session.store import Store
 from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.gain_stage import watch_gain
 from nextpyp_nb.tracks.runner import run_session
@@ -119,6 +121,8 @@ def test_the_command_on_a_session_and_without_anything(session, capsys):
     assert cli.main(["gain-check", *root]) == 1
     assert "give the name of a session" in capsys.readouterr().err
     assert asyncio.run(run_session(session.folder, until_idle=True, signals=False)) == 0
+    with Store(session.folder / "session.db") as store, acquire(store):
+        store.add_movies([{"name": "on its way", "source": "/scope/on its way.tiff"}])
     assert cli.main(["gain-check", "s", *root]) == 0
     assert cli.main(["gain-check", "s", "--set", "gain.rotation=2", *root]) == 2
     assert open_session("s", root=session.folder.parent).settings.gain.rotation == 0
