@@ -67,9 +67,14 @@ def field_basis(centres: FloatArray) -> FloatArray:
     return np.stack([np.ones_like(x), x, x * x, y, y * y, x * y], axis=-1)
 
 
+def local_in_time(local: FloatArray, frames: Any) -> FloatArray:
+    """Coefficients (frame, 2, 6) of `field_basis` in some frames, by those of MotionModel.local."""
+    return np.asarray(np.einsum("abp,fp->fab", local, np.asarray(frames, float)[:, None] ** POWERS))
+
+
 def local_shifts(local: FloatArray, centres: FloatArray, frame: int) -> FloatArray:
     """Shifts (place, 2) px of one frame by the coefficients of MotionModel.local."""
-    return np.asarray(field_basis(centres) @ (local @ float(frame) ** POWERS).T)
+    return np.asarray(field_basis(centres) @ local_in_time(local, np.array([frame]))[0].T)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

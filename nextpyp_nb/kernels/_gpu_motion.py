@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels.cuda import cuda_kernel
-from nextpyp_nb.records import POWERS, FloatArray
+from nextpyp_nb.records import FloatArray, local_in_time
 
 GRID = 32
 STRIDE, THREADS = 4, 128
@@ -93,7 +93,7 @@ def sum_moved(
     n, ny, nx = frames.shape
     in_time = np.zeros((n, 2, 6))
     if local is not None:
-        in_time = np.einsum("abp,fp->fab", local, np.arange(n)[:, None] ** POWERS.astype(float))
+        in_time = local_in_time(local, np.arange(n))
     rows, columns = -(-ny // GRID) + 1, -(-nx // GRID) + 1
     down, across = xp.empty((n, rows, columns), np.float32), xp.empty((n, rows, columns), np.float32)
     cuda_kernel(xp, "motion", "field_nodes")(

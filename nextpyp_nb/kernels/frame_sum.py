@@ -10,7 +10,7 @@ from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import combine_moments
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.records import POWERS, FloatArray, field_basis
+from nextpyp_nb.records import FloatArray, field_basis, local_in_time
 
 TAPS = np.arange(-2, 4)
 MIN_RESPONSE = 0.5
@@ -103,8 +103,7 @@ def _shifts_at(shifts: FloatArray, local: FloatArray, shape: tuple[int, int], y:
     """Shifts (frame, row, column, 2) at places in px, the same for all frames or of each."""
     ny, nx = shape
     places = np.stack(np.broadcast_arrays((y + 0.5) / ny - 0.5, (x + 0.5) / nx - 0.5), axis=-1)
-    numbers = np.arange(len(shifts), dtype=float)
-    in_time = np.moveaxis(local @ numbers ** POWERS[:, None], -1, 0).swapaxes(-1, -2)
+    in_time = local_in_time(local, np.arange(len(shifts))).swapaxes(-1, -2)
     return np.asarray(shifts[:, None, None] + field_basis(places) @ in_time[:, None])
 
 
