@@ -25,8 +25,8 @@ def search_plans(grid: PolarGrid, pixel_size: float, reach: float) -> tuple[Sear
     return (
         SearchPlan(rings, turns, shift_steps(2 * step, step)),
         SearchPlan(rings, turns, shift_steps(min(reach, 3 * step), step)),
-        SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0)),
-        SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5)),
+        SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0), brief=True),
+        SearchPlan(grid.rings, grid.angles, shift_steps(1.0, 0.5), brief=True),
     )
 
 

@@ -1,6 +1,7 @@
 """Which class, turned and moved how: the likelihood of every pose of every reference, ring by ring."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,21 @@ from nextpyp_nb.records import FloatArray
 SCORES_HOST, SCORES_GPU = 3_000_000, 100_000_000
 MOST_HOST, MOST_GPU = 256, 1024
 CLASSES, PARTS = 32, 8
+# In a brief search all shifts are tried in so many classes of each particle.
+LIKELY = 12
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How finely to search: rings compared, rotations tried, and shifts (s, 2) px around the last ones."""
+    """How finely to search: rings compared, rotations tried, and shifts (s, 2) px around the last ones.
+
+    ``brief``: where there are many classes, all shifts in the likeliest ones only, the first in the others.
+    """
 
     rings: int
     rotations: int
     steps: FloatArray
+    brief: bool = False
 
     @property
     def harmonics(self) -> int:
@@ -69,6 +76,8 @@ class ReferenceBank:
         rings, kept = plan.rings, min(plan.harmonics, grid.harmonics)
         self.grid, self.plan, self.kept = grid, plan, kept
         self.classes = len(references)
+        self.brief = plan.brief and self.classes > 2 * LIKELY
+        self.tried = 1 if self.brief else len(plan.steps)
         moved = half_turn(references, grid.angles)[None, :, :rings]
         moved = moved * grid.phases(xp.asarray(-plan.steps), rings)[:, None]
         weights = xp.asarray(ring_weights)[:rings] / noise[:rings]
@@ -83,20 +92,54 @@ class ReferenceBank:
     def batch(self) -> int:
         """Particles whose scores fit the memory set aside."""
         room, most = (SCORES_GPU, MOST_GPU) if on_gpu(self.bank) else (SCORES_HOST, MOST_HOST)
-        return int(max(4, min(most, room // (self.bank.shape[2] * self.plan.rotations))))
+        poses = self.tried * self.classes + self.brief * LIKELY * len(self.plan.steps)
+        return int(max(4, min(most, room // (poses * self.plan.rotations))))
 
     def match(self, particles: RingedParticles, chosen: Any, shifts: Any) -> Matches:
         """Score particles ``chosen`` (b,), moved back by ``shifts`` (b, 2) px, in every class and pose."""
         xp, plan = array_module(self.bank), self.plan
         half = particles.half[chosen][:, : plan.rings] * self.grid.phases(xp.asarray(shifts), plan.rings)
         turned = xp.ascontiguousarray(harmonics(half, self.kept).transpose(2, 0, 1)).conj()
-        scores, scale = irfft_of_columns(turned @ self.bank, plan.rotations)
-        scores = scores.reshape(plan.rotations, len(half), len(plan.steps), self.classes)
+        spectrum = turned @ self.bank[:, :, : self.tried * self.classes]
+        likelihood, step, rotation = self._posed(spectrum, len(half), self.tried, self.classes)
+        unlike = to_numpy(particles.ctf2[chosen][:, : plan.rings] @ self.energy)
+        likelihood -= unlike
+        if self.brief:
+            row, number = likeliest(likelihood)
+            spectrum = self._of_classes(turned, row, number)
+            better, step[row, number], rotation[row, number] = (
+                found[0] for found in self._posed(spectrum, 1, len(plan.steps), len(row))
+            )
+            likelihood[row, number] = better - unlike[row, number]
+        return Matches(likelihood, rotation, plan.steps[step])
+
+    def _of_classes(self, turned: Any, row: Any, number: Any) -> Any:
+        """Products (harmonics, shifts, m) of particles ``row`` (m,) with classes ``number``, ascending."""
+        xp, moved = array_module(turned), turned.transpose(0, 2, 1)
+        classes, first = np.unique(number, return_index=True)
+        parts = zip(classes, np.split(row, first[1:]), strict=True)
+        return xp.concatenate([self._by_class[k] @ moved[:, :, part] for k, part in parts], axis=2)
+
+    @cached_property
+    def _by_class(self) -> Any:
+        """The bank (classes, harmonics, shifts, rings) class after class."""
+        parts = self.bank.reshape(*self.bank.shape[:2], len(self.plan.steps), self.classes)
+        return array_module(parts).ascontiguousarray(parts.transpose(3, 0, 2, 1))
+
+    def _posed(self, spectrum: Any, *shape: int) -> tuple[Any, Any, Any]:
+        """The best poses, on the host, of products that run over ``shape``: particles, shifts, classes."""
+        scores, scale = irfft_of_columns(spectrum, self.plan.rotations)
         poses = _best_poses_on_gpu if on_gpu(scores) else _best_poses
-        likelihood, step, rotation = poses(scores, self.prior, scale)
-        likelihood -= particles.ctf2[chosen][:, : plan.rings] @ self.energy
-        steps = plan.steps[to_numpy(step)]
-        return Matches(to_numpy(likelihood), to_numpy(rotation), steps)
+        found = poses(scores.reshape(-1, *shape), self.prior[: shape[1]], scale)
+        likelihood, step, rotation = map(to_numpy, found)
+        return likelihood, step, rotation
+
+
+def likeliest(likelihood: FloatArray) -> tuple[Any, Any]:
+    """Row and class of the ``LIKELY`` highest in each row of ``likelihood`` (b, classes), by class."""
+    likely = np.argpartition(-likelihood, LIKELY, axis=1)[:, :LIKELY].ravel()
+    order = np.argsort(likely, kind="stable")
+    return order // LIKELY, likely[order]
 
 
 def _best_poses_on_gpu(scores: Any, prior: Any, scale: float) -> tuple[Any, Any, Any]:

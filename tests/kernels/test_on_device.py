@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels.backend import array_module, to_numpy
+from nextpyp_nb.kernels.class2d_particles import ring_images, ring_particles
+from nextpyp_nb.kernels.class2d_search import LIKELY, ReferenceBank, SearchPlan, shift_steps
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
@@ -14,6 +16,7 @@ from nextpyp_nb.kernels.gain import find_defects, orient_gain, replace_defects
 from nextpyp_nb.kernels.motion import correct_motion, take_micrograph
 from nextpyp_nb.kernels.particles import extract_particles
 from nextpyp_nb.kernels.picking import pick_particles, score_by_size
+from nextpyp_nb.kernels.polar import PolarGrid, harmonics
 from nextpyp_nb.kernels.quality import micrograph_quality
 from nextpyp_nb.kernels.template_picking import find_by_template, template_bank
 from nextpyp_nb.records import Ctf
@@ -204,6 +207,36 @@ def test_classes(device):
         result = engine.result()
         odd, even = (np.bincount(result.class_number[i::2], minlength=3)[1:] for i in range(2))
         assert max(odd.max() + even[1 - odd.argmax()], 0) > 85
+
+
+def test_a_brief_search_tries_all_shifts_in_the_likeliest_classes_alone(device):
+    rng, box = np.random.default_rng(57), 48
+    grid, everyone = PolarGrid.covering(box, 20, 18.0), np.arange(3 * LIKELY)
+    coarse = np.fft.rfft2(rng.normal(size=(len(everyone), box, box)))
+    views = np.fft.irfft2(coarse * np.exp(-30 * cutoff((box, box), 1) ** 2)).astype(np.float32)
+    views /= views.std()
+    moved = np.roll(views, (1, -1), axis=(1, 2)) + rng.normal(size=views.shape).astype(np.float32)
+
+    def match(put, brief):
+        known = {"grid": grid, "pixel_size": 4.0, "radius": 20.0}
+        particles = ring_particles(put(moved), [CTF] * len(everyone), **known)
+        plan = SearchPlan(grid.rings, grid.angles, shift_steps(2.0, 1.0), brief=brief)
+        even = put(np.ones(grid.rings, np.float32))
+        references = harmonics(ring_images(put(views), grid))
+        bank = ReferenceBank(references, even, even, grid=grid, plan=plan, spread=2.0)
+        return bank.match(particles, everyone, np.zeros((len(everyone), 2)))
+
+    whole, brief, there = match(np.asarray, False), match(np.asarray, True), match(device.put, True)
+    assert (brief.likelihood <= whole.likelihood + 1e-2).all()
+    same = np.isclose(brief.likelihood, whole.likelihood, rtol=1e-4)
+    assert (same.sum(axis=1) >= LIKELY).all()
+    assert same.mean() < 0.5
+    assert (brief.likelihood.argmax(axis=1) == everyone).all()
+    np.testing.assert_array_equal(brief.step[everyone, everyone], whole.step[everyone, everyone])
+    np.testing.assert_allclose(brief.step[everyone, everyone], [(1, -1)] * len(everyone), atol=1)
+    np.testing.assert_allclose(there.likelihood, brief.likelihood, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(there.rotation, brief.rotation, atol=1e-2)
+    np.testing.assert_array_equal(there.step, brief.step)
 
 
 def test_the_stand_in_is_as_strict_as_cupy(device):
