@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nextpyp_nb.engine.lease import keep
+from nextpyp_nb.engine.loading import loading
 from nextpyp_nb.engine.task import Done, Failed, perform
 
 _PR_SET_PDEATHSIG = 1
@@ -36,6 +37,8 @@ def main(tasks: int, outcomes: int, parent: int, nice: int, lease: Path | None =
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks, lines), daemon=True).start()
     with os.fdopen(outcomes, "w", encoding="utf-8") as out:
+        with loading():
+            _serve(json.loads(lines.get()), out)
         while True:
             _serve(json.loads(lines.get()), out)
 

@@ -192,9 +192,10 @@ def read_frames_mrc(
 
 def _wrapped(frame: NDArray[Any]) -> bool:
     """Whether bytes taken as signed are counts above 127: there are negative ones, but hardly below 0."""
+    if frame.min() >= 0:
+        return False
     often = np.bincount(frame.view(np.uint8).reshape(-1), minlength=256)
-    below, negative = int(often[224:].sum()), int(often[128:].sum())
-    return negative > 0 and below <= max(int(often[96:128].sum()), frame.size // 1000)
+    return int(often[224:].sum()) <= max(int(often[96:128].sum()), frame.size // 1000)
 
 
 def _fill(descriptor: int, view: memoryview, start: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nextpyp_nb.records import FloatArray
 
-GRID = 32
+GRID = 64
 RAMP = np.arange(GRID, dtype=np.float32)
 BAND, TOGETHER = 16, 4
 
@@ -52,6 +52,33 @@ def far_from_mean(image: FloatArray, size: int, limit: float) -> Any:
             far[y, x] = np.abs(image[y, x] - mean[x] * scale) > most
             middle[x] -= old[x]
     return far
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def outliers(root: FloatArray, step: int, limit: float, contrast: float) -> Any:
+    """As ``_outliers`` of gain.py says; only pixels off the local mean are compared with their window."""
+    ny, nx = root.shape
+    reach = 2 * step
+    bad = far_from_mean(root, 5 * step, 0.5 * limit)
+    window = np.empty(25, np.float32)
+    for y in range(ny):
+        for x in range(nx):
+            if bad[y, x]:
+                top, left = max(min(y, ny - 1 - reach), reach), max(min(x, nx - 1 - reach), reach)
+                value, below, above, place = root[y, x], 0, 0, 0
+                for row in range(top - reach, top + reach + 1, step):
+                    for column in range(left - reach, left + reach + 1, step):
+                        near = root[min(row, ny - 1), min(column, nx - 1)]
+                        below += near < value - limit
+                        above += near > value + limit
+                        window[place] = near
+                        place += 1
+                # More than half of the window is that far off where its median is.
+                bad[y, x] = below > 12 or above > 12
+                if bad[y, x]:
+                    ratio = (value / np.median(window)) ** 2
+                    bad[y, x] = ratio >= contrast or ratio <= 1 / contrast
+    return bad
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]

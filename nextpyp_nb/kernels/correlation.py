@@ -83,23 +83,23 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
     to_y, to_x = (np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64) for k in (band.ky, band.kx))
     # Only the real part is wanted: of complex numbers taken as pairs.
     to_x = xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
-    if on_gpu(spectra):
-        sets, frames = SETS_AT_ONCE, spectra.shape[1]
-    else:
-        sets, frames = 1, max(1, CACHED // band.weight.size)
     maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
-    for first in range(0, spectra.shape[0], sets):
-        for begin in range(0, spectra.shape[1], frames):
-            some = slice(first, first + sets), slice(begin, begin + frames)
-            maps[some] = _lines(spectra[some], total[some[0]], weight, to_y).view(np.float32) @ to_x
-    return maps
-
-
-def _lines(spectra: Any, total: Any, weight: Any, to_y: FloatArray) -> Any:
-    """Weighted product of each spectrum with the conjugate of the others' sum, brought to places along y."""
     if on_gpu(spectra):
-        return _gpu_correlation.correlate_down(spectra, total, weight, to_y, xp=array_module(spectra))
-    return to_y @ _cpu_correlation.weighted_product(spectra, total, weight)
+        for first in range(0, len(spectra), SETS_AT_ONCE):
+            some = slice(first, first + SETS_AT_ONCE)
+            lines = _gpu_correlation.correlate_down(spectra[some], total[some], weight, to_y, xp=xp)
+            maps[some] = lines.view(np.float32) @ to_x
+        return maps
+    together = max(1, CACHED // band.weight.size)
+    for one, everything, found in zip(spectra, total, maps, strict=True):
+        for first in range(0, len(one), together):
+            product = _cpu_correlation.weighted_product(one[first : first + together], everything, weight)
+            # One product of large matrices costs half as much as one for each frame.
+            lines = to_y @ product.reshape(len(product), -1)
+            near = lines.view(np.float32).reshape(-1, len(to_x)) @ to_x
+            near = near.reshape(len(offsets), -1, len(offsets))
+            found[first : first + together] = near.swapaxes(0, 1)
+    return maps
 
 
 def spline_moments(maps: Any, at: Any, shapes: Any, times: Any, used: Any, amounts: FloatArray) -> Any:

@@ -46,7 +46,7 @@ def _shrunk(average: Any, max_side: int) -> Any:
 def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:
     """Grey levels 0..255 between two percentiles; an even image becomes mid grey."""
     image = to_numpy(image)
-    step = math.ceil(math.sqrt(image.size / 250_000))
+    step = math.ceil(math.sqrt(image.size / 65_536))
     low, high = np.percentile(image[::step, ::step], between)
     if not high > low:
         return np.full(image.shape, _GREY, np.uint8)

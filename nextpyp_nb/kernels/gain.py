@@ -82,31 +82,12 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
 
 
 def _outliers(root: Any, *, step: int, contrast: float) -> Any:
-    """Pixels off the median of 5 × 5 pixels ``step`` apart; only those off the local mean are sorted."""
-    xp = array_module(root)
+    """Pixels off the median of 5 × 5 pixels ``step`` apart; at an edge the window moves inwards."""
     if on_gpu(root):
-        return _gpu_motion.outliers(root, step=step, limit=THRESHOLD, contrast=contrast, xp=xp)
-    far = _cpu_motion.far_from_mean(root, 5 * step, 0.5 * THRESHOLD)
-    rows, columns = xp.divmod(xp.flatnonzero(far), root.shape[1])
-    median = _window_median(root, rows, columns, step)
-    value = root[rows, columns]
-    ratio = (value / median) ** 2
-    off = xp.abs(value - median) > THRESHOLD
-    bad = xp.zeros(root.shape, bool)
-    bad[rows, columns] = off & ((ratio >= contrast) | (ratio <= 1 / contrast))
-    return bad
-
-
-def _window_median(image: Any, rows: Any, columns: Any, step: int) -> Any:
-    """Median of 5 × 5 pixels, ``step`` apart, around each point; at an edge the window moves inwards."""
-    xp, reach = array_module(image), 2 * step
-    offsets = xp.arange(-reach, reach + 1, step)
-    y, x = (
-        xp.clip(xp.clip(centre, reach, max(n - 1 - reach, 0))[:, None] + offsets, 0, n - 1)
-        for centre, n in zip((rows, columns), image.shape, strict=True)
-    )
-    values = image[y[:, :, None], x[:, None, :]]
-    return xp.median(values.reshape(len(rows), 25), axis=1)
+        return _gpu_motion.outliers(
+            root, step=step, limit=THRESHOLD, contrast=contrast, xp=array_module(root)
+        )
+    return _cpu_motion.outliers(root, step, THRESHOLD, contrast)
 
 
 def _lines(sums: Any, weight: Any) -> NDArray[np.bool_]:

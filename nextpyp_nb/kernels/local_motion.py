@@ -33,7 +33,7 @@ CURVED = 0.36
 PATCHES_AT_ONCE = 64
 ROUNDS = 2
 TOLERANCE_STEPS = 0.05
-TOLERANCE, MOST_STEPS = 1e-3, 40  # of usual amounts
+TOLERANCE, MOST_STEPS = 1e-2, 40  # of usual amounts
 FEWEST_FRAMES, FEWEST_PATCHES = 6, 6
 POOLED_FRAMES = 8
 FOLDS = 4
@@ -136,7 +136,7 @@ def _cut(frames: Any, shifts: FloatArray, shape: FloatArray, bfactor: float) -> 
         return None
     band = low_band((SIZE, SIZE), bfactor, SMALLEST_WEIGHT)
     spectra = xp.empty((len(corners), len(frames), *band.weight.shape), xp.complex64)
-    together = PATCHES_AT_ONCE if on_gpu(frames) else 1
+    together = PATCHES_AT_ONCE if on_gpu(frames) else 4
     for first in range(0, len(corners), together):
         some = slice(first, first + together)
         spectra[some] = low_spectra(_windows(frames, corners[some]), band)

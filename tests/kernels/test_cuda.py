@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels import align, class2d_search, correlation, frame_sum, gain, motion
-from nextpyp_nb.kernels._gpu_motion import good_pixels, sum_moved
+from nextpyp_nb.kernels._gpu_motion import GRID, good_pixels, sum_moved
 from nextpyp_nb.kernels.backend import to_numpy
 from nextpyp_nb.kernels.counts import Counts, total_counts
 from nextpyp_nb.records import local_shifts
@@ -43,14 +43,14 @@ def test_sources_compile_with_nvcc(source, architecture, tmp_path):
 
 def pulled(image, field, table, axis):
     """The image sampled along one axis at shifts given at every GRID-th px, taps interpolated in between."""
-    grid, steps = frame_sum.GRID, len(table) // 2
+    steps = len(table) // 2
     y, x = np.arange(image.shape[0])[:, None], np.arange(image.shape[1])
-    part = (y % grid) / grid
-    nodes = (1 - part) * field[y[:, 0] // grid] + part * field[y[:, 0] // grid + 1]
+    part = (y % GRID) / GRID
+    nodes = (1 - part) * field[y[:, 0] // GRID] + part * field[y[:, 0] // GRID + 1]
     start = np.floor(np.minimum(nodes[:, :-1], nodes[:, 1:])).astype(int)
     offsets = [((e - start) * steps + 0.5).astype(int) for e in (nodes[:, :-1], nodes[:, 1:])]
     begin, end = (table[np.minimum(offset, 2 * steps)] for offset in offsets)
-    along, step = (x % grid) / grid, x // grid
+    along, step = (x % GRID) / GRID, x // GRID
     n, total = image.shape[axis], 0
     for k in range(table.shape[1]):
         place = ((y if axis == 0 else x) + start[:, step] + k - 2) % (2 * n)
@@ -72,7 +72,7 @@ def test_fields_and_the_sums_over_them_are_those_of_array_code(xp, scale, n_sums
     factor = np.ones(shape, np.float32)
     found = sum_moved(frames, factor, good_pixels(factor, xp=xp), weights, shifts, local, table, xp=xp)
     expected = np.zeros_like(found)
-    nodes = [np.arange(0, length + frame_sum.GRID, frame_sum.GRID) for length in shape]
+    nodes = [np.arange(0, length + GRID, GRID) for length in shape]
     written = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)
     for f in range(n):
 
