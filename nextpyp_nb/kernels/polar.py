@@ -55,17 +55,10 @@ class PolarGrid:
         The images behind ``transform`` are centred on pixel (0, 0) and padded well beyond their content.
         """
         xp = array_module(transform)
-        size = transform.shape[1]
-        y, x = (xp.asarray(k.ravel()) * xp.float32(size) for k in self.frequencies)
-        y0, x0 = xp.floor(y).astype(xp.int32), xp.floor(x).astype(xp.int32)
-        fy, fx = y - y0, x - x0
         flat = transform.reshape(len(transform), -1)
-        out = xp.zeros((len(flat), y.size), xp.complex64)
-        for dy, wy in ((0, 1 - fy), (1, fy)):
-            for dx, wx in ((0, 1 - fx), (1, fx)):
-                out += flat[:, ((y0 + dy) % size) * transform.shape[2] + x0 + dx] * (wy * wx).astype(
-                    xp.float32
-                )
+        out = xp.zeros((len(flat), self.rings * (self.angles // 2)), xp.complex64)
+        for place, weight in _corners_on(self, transform.shape[1], xp):
+            out += flat[:, place] * weight
         return out.reshape(len(flat), self.rings, self.angles // 2)
 
     def phases(self, shifts: Any, rings: int | None = None) -> Any:
@@ -108,6 +101,22 @@ def _frequencies_on(grid: PolarGrid, xp: Any) -> tuple[Any, Any]:
     """``grid.frequencies`` where they are needed again and again."""
     ky, kx = grid.frequencies
     return xp.asarray(ky), xp.asarray(kx)
+
+
+@lru_cache(maxsize=4)
+def _corners_on(grid: PolarGrid, size: int, xp: Any) -> list[tuple[Any, Any]]:
+    """The four neighbours of each half-turn sample in a flat rfft2 of ``size`` px: places and weights."""
+    y, x = (k.ravel() * np.float32(size) for k in grid.frequencies)
+    y0, x0 = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
+    fy, fx = y - y0, x - x0
+    return [
+        (
+            xp.asarray((y0 + dy) % size * (size // 2 + 1) + x0 + dx),
+            xp.asarray((wy * wx).astype(np.float32)),
+        )
+        for dy, wy in ((0, 1 - fy), (1, fy))
+        for dx, wx in ((0, 1 - fx), (1, fx))
+    ]
 
 
 @lru_cache(maxsize=2)
