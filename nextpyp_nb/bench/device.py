@@ -19,6 +19,7 @@ from nextpyp_nb.bench.report import show, write_json
 from nextpyp_nb.formats.frames import read_exposure
 from nextpyp_nb.formats.tiff import write_movie_tiff
 from nextpyp_nb.kernels.backend import array_module, empty_for, gpu_count, to_device, to_numpy
+from nextpyp_nb.kernels.class2d_search import LIKELY
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
@@ -217,13 +218,15 @@ def _classes(xp: Any, rates: dict[str, float], device: int, particles: int) -> I
 def _class_row(
     engine: Classification, what: str, ms: float, rates: dict[str, float], step: Any
 ) -> dict[str, Any]:
-    """The last search counts: a product of harmonics with 13 moved references, and its inverse transform."""
-    grid, looks = engine.grid, step.new + step.replayed
-    columns = 13 * engine.setup.classes
-    product = 8 * grid.harmonics * grid.rings * columns
+    """A closer look counts: products of harmonics with references, 13 times moved in the likeliest classes
+    alone, for which the particle's own are laid out class by class; and their inverse transforms.
+    """
+    grid, looks = engine.grid, 3 * step.new + step.replayed
+    columns = engine.setup.classes + 13 * LIKELY
+    harmonics = grid.harmonics * grid.rings
     transform = 2.5 * grid.angles * math.log2(grid.angles) * columns
-    scores = 4 * grid.angles * columns
-    return _row(what, ms, rates, looks * 4 * scores, looks * (product + transform))
+    moved = 16 * grid.angles * columns + 24 * LIKELY * harmonics
+    return _row(what, ms, rates, looks * moved, looks * (8 * harmonics * columns + transform))
 
 
 def _stack(xp: Any, n: int, box: int) -> tuple[Any, Any]:
