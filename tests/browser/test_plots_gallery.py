@@ -270,6 +270,41 @@ def test_the_gallery_scrolls_without_blank_tiles(page, many):
     wait(page, lambda: HOSTILE in page.locator(".nb-micrograph-name").inner_text(), 30, "another is opened")
 
 
+def test_the_gallery_fetches_ahead_the_way_one_scrolls(page):
+    tab(page, "gallery")
+    page.locator(".nb-gallery-order select").select_option("time")
+    # How far tiles reach above and below what is in sight, and whether one there has no picture yet.
+    look = """() => { const f = document.querySelector('.nb-gallery-frame'), b = f.getBoundingClientRect();
+        const all = [...f.querySelectorAll('.nb-gallery-tile')].map(t => [t, t.getBoundingClientRect()]);
+        return [b.top - Math.min(...all.map(([, r]) => r.top)),
+            Math.max(...all.map(([, r]) => r.bottom)) - b.bottom,
+            all.some(([t, r]) => r.bottom > b.top && r.top < b.bottom && t.classList.contains('nb-blank')),
+            all.some(([t]) => t.classList.contains('nb-blank'))]; }"""
+    for start, way in ((30_000, 1), (75_000, -1)):
+        page.evaluate("top => { document.querySelector('.nb-gallery-frame').scrollTop = top; }", start)
+        page.wait_for_timeout(200)
+        wait(page, lambda: not page.evaluate(look)[3], 30, "pictures are missing")
+        above, below, *_ = page.evaluate(look)
+        # Two rows: their pictures are drawn by when they come in sight.
+        assert min(above, below) > 140
+        page.wait_for_timeout(1000)
+        page.evaluate(
+            """async way => { const frame = document.querySelector('.nb-gallery-frame');
+                for (let i = 0; i < 20; i++) { frame.scrollTop += way * 20;
+                    await new Promise((r) => setTimeout(r, 50)); } }""",
+            way,
+        )
+        page.wait_for_timeout(2000)
+        seen = page.evaluate(
+            f"""async way => {{ const frame = document.querySelector('.nb-gallery-frame');
+                frame.scrollTop += way * 1.8 * frame.clientHeight;
+                for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+                return ({look})(); }}""",
+            way,
+        )
+        assert not seen[2], f"way {way}, what lies nearly two screens on was not fetched ahead"
+
+
 def test_the_session_is_whole(many):
     again = open_session(many[0].name, root=many[0].folder.parent)
     assert len(again.micrographs) >= COUNT
