@@ -11,10 +11,10 @@ from scipy.ndimage import maximum_filter
 
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.ctf_doubt import NEIGHBOURS, ambiguity, noise_error, sampled_error
+from nextpyp_nb.kernels.ctf_joined import joined
 from nextpyp_nb.kernels.ctf_profile import fit_profile, spectrum_picture, whole_model
 from nextpyp_nb.kernels.ctf_specimen import Tilt, fit_thickness, fit_tilt, node_contrast
-from nextpyp_nb.kernels.fringes import FringeModel, Optics
-from nextpyp_nb.kernels.polar_grid import polar_grid
+from nextpyp_nb.kernels.fringes import UNEVEN, UNEVEN_FLAT, FringeModel, Optics
 from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 
@@ -73,8 +73,9 @@ class _Search:
     def model(self, spectrum: Spectrum, power: FloatArray) -> FringeModel:
         """Fringe model of ``power`` on the polar grid of this search."""
         highest = min(self.highest, _NYQUIST_SHARE / spectrum.pixel_size)
-        grid = polar_grid(spectrum.size, spectrum.pixel_size, self.lowest, highest)
-        return FringeModel(grid, grid.pool(power), self.optics, self.tolerance)
+        grid = spectrum.grid(self.lowest, highest)
+        uneven = UNEVEN if spectrum.worth is None else UNEVEN_FLAT
+        return FringeModel(grid, grid.pool(power), self.optics, self.tolerance, uneven=uneven)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class _Optimum:
 def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section)
     average: Any,
     *,
+    rest: Any = None,
     pixel_size: float,
     voltage: float,
     cs: float,
@@ -110,7 +112,8 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
 ) -> CtfEstimate:
     """Fit defocus, astigmatism and perhaps phase shift to the unweighted ``average`` (y, x).
 
-    Or to the mean spectrum of images (n, y, x), such as unaligned sums of a few frames each.
+    Or to the mean spectrum of images (n, y, x), such as unaligned sums of a few frames each. Where rings are
+    sure, those of ``rest`` (sum, y, x) count too: further sums over the frames, as noisy as the average.
     Å, kV, mm and degrees; defocus positive under focus, angle counter-clockwise from x with y up.
     ``astigmatism_tolerance`` is the usual size of U - V: a larger one needs evidence; ``tilt`` and
     ``thickness`` ask for the specimen's. Rings that may be noise reach to ``min_resolution`` only. Raises
@@ -130,6 +133,11 @@ def estimate_ctf(  # noqa: PLR0913  (one keyword for each setting of the section
         tolerance=astigmatism_tolerance,
     )
     spectrum, model, optima = _fit(search, average, pixel_size, tile)
+    if rest is not None and _evidence(search, model, optima) >= _WEAK:
+        others = power_spectrum(rest, pixel_size=pixel_size, tile=spectrum.size, like=average)
+        spectrum = joined(spectrum, others, len(rest), search.optics, search.lowest, optima[0].parameters)
+        model = search.model(spectrum, spectrum.power)
+        optima = _optima(model, search, [found.parameters for found in optima if found.weight > _LIKELY])
     parameters, free = optima[0].parameters, search.free
     plain, error = model, _error(search, spectrum, model, optima)
     plane = slab = None

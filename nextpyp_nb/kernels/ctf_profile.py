@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter, uniform_filter, uniform_filter1d
 from nextpyp_nb.kernels.ctf import ctf_image, wavelength
 from nextpyp_nb.kernels.fourier import radial_frequency
 from nextpyp_nb.kernels.fringes import FringeModel, Optics
-from nextpyp_nb.kernels.polar_grid import polar_grid
 from nextpyp_nb.kernels.spectrum import Spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
 
@@ -22,7 +21,7 @@ _FLATTEN = 24
 
 def whole_model(spectrum: Spectrum, optics: Optics, lowest: float) -> FringeModel:
     """Fringe model of a spectrum up to its Nyquist frequency, for the curves."""
-    grid = polar_grid(spectrum.size, spectrum.pixel_size, lowest, _SHOWN / spectrum.pixel_size)
+    grid = spectrum.grid(lowest, _SHOWN / spectrum.pixel_size)
     return FringeModel(grid, grid.pool(spectrum.power), optics)
 
 

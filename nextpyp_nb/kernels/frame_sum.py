@@ -24,11 +24,13 @@ def sum_frames(
     shifts: FloatArray,
     filters: tuple[FloatArray, FloatArray, FloatArray] | None,
     local: FloatArray | None = None,
-) -> tuple[Any, Any | None]:
+    further: int = 0,
+) -> tuple[Any, Any | None, Any | None]:
     """Mean and exposure-weighted mean (y, x) of frames sampled at +shift: shifts (frame, 2) px, y before x.
 
     ``filters`` are those of ``low_rank_filters``, None for no weighted mean; ``local`` is that of
-    MotionModel.
+    MotionModel. Up to ``further`` of the other sums that make it up come third, (sum, y, x), with as much
+    noise as the mean has and none in common with it or each other; None without.
     """
     n = len(shifts)
     weights, curves, plain = (np.full((1, n), 1 / n, np.float32), None, None) if filters is None else filters
@@ -37,12 +39,14 @@ def sum_frames(
     some = shifts if local is None else _some_shifts(shifts, local)
     correction = _correction(shape, some, array_module(sums))
     if curves is None or plain is None:
-        return fft.irfft2(fft.rfft2(sums[0]) * correction, s=shape), None
+        return fft.irfft2(fft.rfft2(sums[0]) * correction, s=shape), None, None
     weighted, average = combine_moments(sums, curves, plain)
+    rest = sums[1 : 1 + further] * np.float32(1 / np.sqrt(n)) if further and len(sums) > 1 else None
     del sums
     average *= correction
     weighted *= correction
-    return fft.irfft2(average, s=shape, overwrite_x=True), fft.irfft2(weighted, s=shape, overwrite_x=True)
+    average, weighted = (fft.irfft2(mean, s=shape, overwrite_x=True) for mean in (average, weighted))
+    return average, weighted, rest
 
 
 def half_sums(frames: Counts, shifts: FloatArray, local: FloatArray | None = None) -> tuple[Any, Any]:

@@ -19,8 +19,8 @@ _BACKGROUND_KNOTS = 14
 _AMPLITUDE_KNOTS = 6
 _RIDGE = 1e-7
 _NEGATIVE = 2.0
-# Steps of the amplitude from knot to knot that are usual, in units of the noise.
-_UNEVEN = 1.0
+# Steps of the amplitude from knot to knot that are usual, in units of the noise; and once the power is flat.
+UNEVEN, UNEVEN_FLAT = 1.0, 0.3
 _ICE_WINDOW, _ICE_CONTRAST, _ICE_FROM = 81, 5.0, 1 / 6
 
 
@@ -62,6 +62,7 @@ class FringeModel:
         optics: Optics,
         tolerance: float = 0.0,
         more: Sequence[FloatArray] = (),
+        uneven: float = UNEVEN,
     ) -> None:
         self.grid, self.optics = grid, optics
         self.contrast: FloatArray = np.ones(grid.shape[1])
@@ -91,7 +92,7 @@ class FringeModel:
         variance = self.variance()
         self.prior = variance / (0.5 * tolerance) ** 2 if tolerance > 0 else 0.0
         # Before the first fringe amplitude and background are alike: there it goes on as beside it.
-        step = np.diff(np.eye(_AMPLITUDE_KNOTS), axis=0) / (_UNEVEN * float(np.median(self.level)))
+        step = np.diff(np.eye(_AMPLITUDE_KNOTS), axis=0) / (uneven * float(np.median(self.level)))
         self.evenness = variance * step.T @ step
 
     @property

@@ -21,13 +21,16 @@ ALIGN_PIXEL = 3.0
 BFACTOR = 30.0
 MIN_SIDE = 32
 METHODS = ("local", "whole-frame", "none")
+# Where a micrograph has no more pixels, its Thon rings are noisy: so many further sums show them too.
+SMALL, FURTHER = 2**22, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectedMovie:
     """An aligned movie: mean and exposure-weighted mean, float32 (y, x) in e⁻/px/frame, and its motion.
 
-    ``halves`` are the shares of even and odd frames, counted from 1, in the mean.
+    ``halves`` are the shares of even and odd frames, counted from 1, in the mean; ``rest`` (sum, y, x) are
+    sums over the frames that have no noise in common with it: what changed from frame to frame.
     """
 
     average: Any
@@ -36,6 +39,7 @@ class CorrectedMovie:
     defects: Any
     mean_dose: float
     halves: tuple[Any, ...] | None = None
+    rest: Any | None = None
 
 
 def correct_motion(  # noqa: PLR0913
@@ -66,7 +70,7 @@ def correct_motion(  # noqa: PLR0913
     doses e⁻/Å² (one, or one for each frame of the movie), ``bfactor`` px². The motion found is that of the
     specimen, in raw px: frames are sampled at +shift. ``magnification`` is that of `stretched`.
     """
-    doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
+    xp, doses = array_module(frames), np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
     bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
     counts = Counts(raw=frames, gain=gain, bad=bad)
@@ -77,11 +81,12 @@ def correct_motion(  # noqa: PLR0913
     dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
     sampled = np.round(shifts) if integer_shifts else shifts
-    average, weighted = sum_frames(
+    average, weighted, rest = sum_frames(
         counts,
         sampled,
         low_rank_filters(exposures, pixel_size=pixel_size, voltage=voltage) if weighting else None,
         local,
+        further=FURTHER if frames[0].size <= SMALL else 0,
     )
     parts = half_sums(counts, sampled, local) if halves else None
     motion = MotionModel(
@@ -99,6 +104,7 @@ def correct_motion(  # noqa: PLR0913
         defects=bad,
         mean_dose=mean_dose,
         halves=None if parts is None else tuple(_finished(part, magnification, binning) for part in parts),
+        rest=None if rest is None else xp.stack([_finished(part, magnification, binning) for part in rest]),
     )
 
 

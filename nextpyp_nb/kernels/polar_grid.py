@@ -15,11 +15,15 @@ _CROSS = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolarGrid:
-    """Cells (sector, ring) over half a spectrum; ``cell`` gives the number of each chosen rfft point."""
+    """Cells (sector, ring) over half a spectrum; ``cell`` gives the number of each chosen rfft point.
+
+    Of its ``points`` a cell holds ``count`` independent measurements.
+    """
 
     chosen: Any
     cell: Any
     shape: tuple[int, int]
+    points: FloatArray
     count: FloatArray
     k2: FloatArray
     k2_cos: FloatArray
@@ -31,10 +35,14 @@ class PolarGrid:
         xp = array_module(values)
         chosen, cell = xp.asarray(self.chosen), xp.asarray(self.cell)
         images = values.reshape(-1, values.shape[-2] * values.shape[-1])
-        totals = xp.stack([xp.bincount(cell, image[chosen], self.count.size) for image in images])
+        totals = xp.stack([xp.bincount(cell, image[chosen], self.points.size) for image in images])
         return np.asarray(
-            to_numpy(totals).reshape(*values.shape[:-2], *self.shape) / np.maximum(self.count, 1)
+            to_numpy(totals).reshape(*values.shape[:-2], *self.shape) / np.maximum(self.points, 1)
         )
+
+    def worth(self, measurements: FloatArray) -> "PolarGrid":
+        """The same cells where each ring (frequency,) was measured so many times."""
+        return replace(self, count=self.points * measurements)
 
     def stacked(self, shares: FloatArray) -> "PolarGrid":
         """The cells of as many spectra above each other, counted by what each weighs (1 on average)."""
@@ -71,8 +79,8 @@ def polar_grid(
     count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
     empty = np.empty(0)
     grid = PolarGrid(
-        chosen=chosen, cell=cell, shape=shape, count=count, k2=empty, k2_cos=empty, k2_sin=empty,
-        frequency=(first + np.arange(shape[1])) * step,
+        chosen=chosen, cell=cell, shape=shape, points=count, count=count,
+        k2=empty, k2_cos=empty, k2_sin=empty, frequency=(first + np.arange(shape[1])) * step,
     )  # fmt: skip
     pool = grid.pool
     return replace(grid, k2=pool(k2), k2_cos=pool(kx**2 - ky**2), k2_sin=pool(2 * kx * ky))

@@ -9,6 +9,7 @@ import scipy.fft
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, in_threads, to_numpy
 from nextpyp_nb.kernels.matched_filter import block_mean
+from nextpyp_nb.kernels.polar_grid import PolarGrid, polar_grid
 from nextpyp_nb.records import FloatArray
 
 _TAPER = 0.25
@@ -26,7 +27,8 @@ class Spectrum:
 
     ``pixel_size`` (Å) is that of the n x n grid, which may be coarser than the micrograph's. ``shares``
     are the groups' shares of the tiles, ``places`` (groups, 2) their middles (y, x) in Å from that of the
-    image; the variance of ``power`` is ``between`` times that between groups spread over the image.
+    image; the variance of ``power`` is ``between`` times that between groups spread over the image. A ring
+    was measured as often as the curve ``worth`` says: frequencies (1/Å) and times, None for once.
     """
 
     power: FloatArray
@@ -37,11 +39,17 @@ class Spectrum:
     pixel_size: float
     n_tiles: int
     n_dropped: int
+    worth: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def size(self) -> int:
         """Side n of the full square grid."""
         return int(self.power.shape[0])
+
+    def grid(self, lowest: float, highest: float) -> PolarGrid:
+        """Cells for its power between two frequencies (1/Å)."""
+        grid = polar_grid(self.size, self.pixel_size, lowest, highest)
+        return grid if self.worth is None else grid.worth(np.interp(grid.frequency, *self.worth))
 
 
 def power_spectrum(
@@ -52,10 +60,12 @@ def power_spectrum(
     finest: float = 2.8,
     most_tiles: int | None = None,
     fields: int | None = None,
+    like: Any = None,
 ) -> Spectrum:
     """Average the power of tapered tiles of ``average`` (y, x), unweighted sum or mean of frames.
 
     Of several images (n, y, x), such as sums of a few frames each, the spectra are averaged.
+    ``like`` is the image that scales them and shows which tiles are good, else their sum does.
     ``tile`` is the side of the returned grid; where pixels are finer than ``finest``/2 (Å) larger
     tiles are cut and their spectra cropped. Tiles unlike the rest are left out, and others too where
     ``most_tiles`` says that a sample is enough. Groups are spread over the image, or are its ``fields`` x
@@ -72,13 +82,16 @@ def power_spectrum(
     corners = _corners(shape, side)
     if most_tiles is not None:
         corners = corners[:: max(1, math.ceil(len(corners) / most_tiles))]
-    keep = _typical(images.sum(axis=0) if len(images) > 1 else images[0], corners, side)
+    brightness = abs(float((average if like is None else like).mean()))
+    if like is None:
+        like = images.sum(axis=0) if len(images) > 1 else images[0]
+    keep = _typical(like, corners, side)
     line = xp.asarray(_window(side), xp.float32)
     kept = [corner for corner, good in zip(corners, keep, strict=True) if good]
     members = _parts(kept, fields) if fields else [kept[n::_GROUPS] for n in range(min(_GROUPS, len(kept)))]
     middle = 0.5 * np.array([length - side for length in shape])
     groups = xp.stack(in_threads(lambda tiles: _mean_power(images, tiles, line, size), members, average))
-    groups /= max(abs(float(average.mean())), 1e-12)
+    groups /= max(brightness, 1e-12)
     shares = np.array([len(tiles) for tiles in members]) / len(kept)
     return Spectrum(
         power=to_numpy(xp.tensordot(xp.asarray(shares, np.float32), groups, 1)),

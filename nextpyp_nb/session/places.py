@@ -14,6 +14,7 @@ _OF_MOVIE = {
     "average": "micrographs/{}.mrc", "weighted": "micrographs/{}_dw.mrc",
     "even": "micrographs/{}_even.mrc", "odd": "micrographs/{}_odd.mrc", "preview": "previews/{}.jpg",
     "thumb": "previews/{}_thumb.jpg", "motion": "motion/{}.star", "trajectory": "motion/{}.npz",
+    "rest": "motion/{}_rest.mrcs",
     "ctf": "ctf/{}.npz", "picks": "picks/{}.npz", "manual": "manual_picks/{}.json",
     "particles": "particles/{}.npz", "results": "results/{}.json",
 }  # fmt: skip

@@ -14,20 +14,22 @@ from nextpyp_nb.session.places import Places
 from nextpyp_nb.settings import Settings
 
 # Stretch that motion correction leaves in a sum of frames, as a share of the defocus it feigns.
-_STRETCH = 5e-4
+_STRETCH = 7e-4
 
 
 def fit_ctf(
-    average: Any, pixel_size: float, places: Places, settings: Settings, n_frames: int
+    average: Any, pixel_size: float, places: Places, settings: Settings, n_frames: int, rest: Any = None
 ) -> dict[str, Any]:
     """Fit the CTF of an average of ``n_frames``; curves and fit lie in ``places``, numbers are returned.
 
-    Or of unaligned sums of some of them (n, y, x), whose spectra are averaged.
+    Or of unaligned sums of some of them (n, y, x), whose spectra are averaged. ``rest`` are the further sums
+    of `sum_frames`.
     """
     scope = settings.microscope
     try:
         fitted = estimate_ctf(
             average,
+            rest=rest,
             pixel_size=pixel_size,
             voltage=scope.voltage,
             cs=scope.cs,

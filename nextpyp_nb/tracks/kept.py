@@ -14,7 +14,7 @@ from nextpyp_nb.session.places import Places
 
 # What each stage leaves behind, by its kind.
 MADE = {
-    "motion": ("average", "weighted", "even", "odd", "preview", "thumb", "motion", "trajectory"),
+    "motion": ("average", "weighted", "even", "odd", "rest", "preview", "thumb", "motion", "trajectory"),
     "ctf": ("ctf",),
     "picking": ("picks",),
 }

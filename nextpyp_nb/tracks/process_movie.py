@@ -38,7 +38,7 @@ def process_movie(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         "ctf": lambda: _ctf(average(), places, settings, payload),
         "picking": lambda: find_particles(*average(), read_ctf(places), places, settings, payload),
     }
-    average = cache(lambda: _average(places, payload))
+    average = cache(lambda: _image(places, "average", payload))
     row: dict[str, Any] = {}
     with scipy.fft.set_workers(max(1, int(payload.get("threads", 1)))):
         for stage in STAGES[first:]:
@@ -54,16 +54,19 @@ def _ctf(
     motion, mean_dose = read_motion(places)
     groups = frame_groups(Path(payload["path"]), settings, payload) if settings.ctf.from_frames else None
     seen = (average, pixel_size) if groups is None else (groups, settings.microscope.pixel_size)
-    row = fit_ctf(*seen, places, settings, len(motion.shifts))
-    del groups, seen
+    further = groups is None and places("rest").is_file()
+    rest = _image(places, "rest", payload)[0] if further else None
+    row = fit_ctf(*seen, places, settings, len(motion.shifts), rest)
+    del groups, seen, rest
     ctf = row.pop("ctf")
     row |= micrograph_quality(average, pixel_size=pixel_size, motion=motion, ctf=ctf, mean_dose=mean_dose)
     return row if np.isfinite(mean_dose) else row | {"dose_evenness": None}
 
 
-def _average(places: Places, payload: dict[str, Any]) -> tuple[Any, float]:
-    average, pixel_size = read_mrc(places("average"))
-    return to_device(np.asarray(average, np.float32), payload.get("device")), pixel_size
+def _image(places: Places, kind: str, payload: dict[str, Any]) -> tuple[Any, float]:
+    """An image, or images, on the device, and the pixel size."""
+    image, pixel_size = read_mrc(places(kind), stack=kind == "rest")
+    return to_device(np.asarray(image, np.float32), payload.get("device")), pixel_size
 
 
 def _timed(stage: str, report: Report, step: Step) -> dict[str, Any]:

@@ -245,3 +245,32 @@ def test_few_tiles_of_a_large_micrograph_tell_which_the_fit_needs(monkeypatch, d
     # Rings too close for tiles of 128 px are never fitted in all of these.
     assert cut == [(128, 16), (tile, None)]
     assert found.defocus == pytest.approx(defocus, abs=50)
+
+
+def test_what_moves_from_frame_to_frame_counts_too():
+    # Water that has moved shows the same rings again; protein that stays shows them in the average alone.
+    errors = []
+    for seed in range(10):
+        optics = {"u": 12300.0 + 300 * seed, "v": 12000.0 + 300 * seed, "angle": 30.0, "shape": (512, 640)}
+        average = micrograph(200 + seed, signal=0.35, b=0.0, **optics)
+        rest = np.stack([micrograph(1000 + 10 * seed + n, signal=0.3, b=0.0, **optics) for n in range(3)])
+        fits = [fit(average), fit(average, rest=rest - rest.mean())]
+        errors.append([(f.ctf.defocus - optics["u"] + 150.0, f.ctf.defocus_error) for f in fits])
+    alone, both = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert both[0] < 0.75 * alone[0]
+    assert both[1] < 0.75 * alone[1]
+
+
+def test_sums_without_rings_do_no_harm():
+    noise = np.random.default_rng(12).normal(0, 7, (3, 1024, 1200)).astype(np.float32)
+    image = micrograph(12, u=12300, v=12000, angle=30)
+    alone, both = fit(image).ctf, fit(image, rest=noise).ctf
+    assert both.defocus == pytest.approx(alone.defocus, abs=0.2 * alone.defocus_error)
+    assert both.defocus_error == pytest.approx(alone.defocus_error, rel=0.1)
+    assert both.fit_resolution == pytest.approx(alone.fit_resolution, rel=0.05)
+
+
+def test_weak_rings_are_judged_by_the_average_alone():
+    image = micrograph(13, u=12300, v=12000, angle=30, signal=0.07)
+    rest = np.stack([micrograph(14 + n, u=16000, v=15000, angle=-20, signal=0.5) for n in range(3)])
+    assert fit(image, rest=rest).ctf == fit(image).ctf

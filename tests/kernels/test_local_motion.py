@@ -120,7 +120,7 @@ def test_frames_are_sampled_where_the_field_says():
     local = field(3.0)
     shifts = np.array([[0.0, 0.0], [5.3, -7.6], [11.2, -14.9]])
     frames = np.stack([ideal(shifts, local, f).astype(np.float32) for f in range(3)])
-    average, _ = frame_sum.sum_frames(counts(frames), shifts, None, local)
+    average, *_ = frame_sum.sum_frames(counts(frames), shifts, None, local)
     inner = (slice(30, -30), slice(30, -30))
     np.testing.assert_allclose(average[inner], specimen()[inner], atol=0.02)
 
@@ -128,8 +128,8 @@ def test_frames_are_sampled_where_the_field_says():
 def test_a_field_of_nothing_changes_nothing():
     frames, shifts, _ = movie(0.0)
     frames = frames.astype(np.float32)
-    plain, _ = frame_sum.sum_frames(counts(frames), shifts, None)
-    field_free, _ = frame_sum.sum_frames(counts(frames), shifts, None, np.zeros((2, 6, 3)))
+    plain, *_ = frame_sum.sum_frames(counts(frames), shifts, None)
+    field_free, *_ = frame_sum.sum_frames(counts(frames), shifts, None, np.zeros((2, 6, 3)))
     np.testing.assert_allclose(field_free, plain, atol=0.01)
 
 

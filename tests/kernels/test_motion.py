@@ -10,6 +10,7 @@ from nextpyp_nb.kernels.align import (
     smooth_trajectory,
 )
 from nextpyp_nb.kernels.counts import Counts
+from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
 
 SHAPE = (256, 320)
@@ -122,10 +123,20 @@ def test_summed_frames_are_sampled_at_plus_shift():
     shifts = np.array([[0.0, 0.0], [1.4, -2.7], [3.3, 5.2]])
     image = specimen()
     frames = np.stack([moved(image, s).astype(np.float32) for s in shifts])
-    average, weighted = frame_sum.sum_frames(counts(frames), shifts, None)
+    average, weighted, rest = frame_sum.sum_frames(counts(frames), shifts, None)
     assert weighted is None
+    assert rest is None
     inner = (slice(10, -10), slice(10, -10))
     np.testing.assert_allclose(average[inner], image[inner], atol=0.01)
+
+
+def test_further_sums_are_as_noisy_as_the_mean_and_have_nothing_in_common():
+    noise = np.random.default_rng(4).normal(3.0, 1.0, (16, 256, 256)).astype(np.float32)
+    filters = low_rank_filters(2.0 * np.arange(1, 17), pixel_size=1.3, voltage=300)
+    average, _, rest = frame_sum.sum_frames(counts(noise), np.zeros((16, 2)), filters, further=3)
+    images = np.stack([average, *rest]).reshape(4, -1)
+    np.testing.assert_allclose(16 * np.cov(images), np.eye(4), atol=0.03)
+    np.testing.assert_allclose(images.mean(axis=1), [3, 0, 0, 0], atol=0.02)
 
 
 @pytest.mark.parametrize("far", [0.0, 90.0, -250.0])

@@ -96,7 +96,7 @@ def test_local_motion_moves_the_same(device, movie):
     bad = np.zeros(frames.shape[1:], bool)
     bad[70, 30:40] = True
     held = [Counts(raw=put(frames), gain=None, bad=put(bad)) for put in (np.asarray, device.put)]
-    host, there = (sum_frames(some, shifts, filters, local) for some in held)
+    host, there = (sum_frames(some, shifts, filters, local, further=2) for some in held)
     for found, expected in zip(there, host, strict=True):
         assert np.corrcoef(to_numpy(found).ravel(), expected.ravel())[0, 1] > 0.99999
 
@@ -133,9 +133,12 @@ def test_ctf(device, micrograph):
         "max_defocus": 40000,
         "tile": 256,
     }
-    host, there = estimate_ctf(micrograph, **known), estimate_ctf(device.put(micrograph), **known)
-    assert there.ctf.defocus == pytest.approx(host.ctf.defocus, abs=1.0)
-    assert there.ctf.score == pytest.approx(host.ctf.score, abs=1e-3)
+    for rest in (None, micrograph[None, ::-1, ::-1] - micrograph.mean()):
+        on_device = None if rest is None else device.put(rest)
+        host = estimate_ctf(micrograph, rest=rest, **known)
+        there = estimate_ctf(device.put(micrograph), rest=on_device, **known)
+        assert there.ctf.defocus == pytest.approx(host.ctf.defocus, abs=1.0)
+        assert there.ctf.score == pytest.approx(host.ctf.score, abs=1e-3)
 
 
 @pytest.mark.parametrize("ctf", [None, CTF])

@@ -24,11 +24,11 @@ def movie(microscope):
     return sorted(microscope.gain_path.parent.rglob("*.tiff"))[0]
 
 
-def process(folder, path, settings):
+def process(folder, path, settings, first="motion"):
     name = path.name.partition(".")[0]
     for part in ("micrographs", "previews", "motion", "ctf", "picks"):
         (folder / part).mkdir(exist_ok=True)
-    payload = {"folder": str(folder), "name": name, "path": str(path), "first_stage": "motion"}
+    payload = {"folder": str(folder), "name": name, "path": str(path), "first_stage": first}
     payload |= {"settings": settings.model_dump(), "threads": 1, "device": None}
     row = process_movie(payload, lambda report: None)
     return row, Places(folder, name)
@@ -75,8 +75,20 @@ def test_averages_have_16_or_32_bits_and_halves_add_up(tmp_path, movie, settings
     )
 
 
+def test_the_ctf_is_fitted_to_further_sums_too_where_they_lie(tmp_path, movie, settings):
+    row, places = process(tmp_path, movie, settings)
+    same, _ = process(tmp_path, movie, settings, "ctf")
+    assert same["defocus_u"] == row["defocus_u"]
+    places("rest").unlink()
+    alone, _ = process(tmp_path, movie, settings, "ctf")
+    assert alone["defocus_error"] > 1.1 * same["defocus_error"]
+
+
 def test_micrographs_without_frames_go_the_whole_way(tmp_path, movie, settings):
     row, places = process(tmp_path, movie, settings)
+    # Such an image has no further sums.
+    places("rest").unlink()
+    row |= process(tmp_path, movie, settings, "ctf")[0]
     average = np.asarray(read_mrc(places("average"))[0], np.float32)
     folder = tmp_path / "images"
     folder.mkdir()

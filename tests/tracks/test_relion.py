@@ -144,7 +144,7 @@ def test_particles_summed_by_relion_along_our_motion_are_ours(session, out):
         assert (np.abs(np.sqrt(total[tuple(hot)]) - np.sqrt(np.median(total))) > 2.5).all()
         # RELION 3.1 reads hot pixels and defects but leaves them in: so they stay in ours here.
         counts = Counts(raw=frames, gain=None, bad=np.zeros(frames.shape[1:], bool))
-        average, _ = sum_frames(counts, motion.shifts, None, motion.local)
+        average, *_ = sum_frames(counts, motion.shifts, None, motion.local)
         centres = mine[["rlnCoordinateY", "rlnCoordinateX"]].to_numpy()
         ours, kept = extract_particles(average, centres, pixel_size=PIXEL, box_px=box)
         assert kept.all()
