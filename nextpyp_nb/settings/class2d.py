@@ -51,8 +51,8 @@ class Classification2d(Section):
         "", "Accept classes", "That pass, such as resolution<=12 & share>=0.02; empty: by hand alone."
     )
     max_particles: int = setting(
-        50_000, "Particles in a round", "The newest are used when there are more.",
-        unit="particles", advanced=True, ge=200, le=1_000_000,
+        1_000_000, "Particles in a round", "The newest are used when there are more.",
+        unit="particles", advanced=True, ge=200, le=10_000_000,
     )  # fmt: skip
     seed: int = setting(
         1, "Seed", "Same seed and particles, same classes.", advanced=True, ge=0, le=2**31 - 1
