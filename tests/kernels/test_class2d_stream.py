@@ -131,6 +131,25 @@ def test_classes_found_anew_bear_the_names_of_those_they_resemble(sample, stream
     assert engine.next_identity > names.max()
 
 
+def test_junk_is_parked_and_looked_at_every_fourth_time_alone(sample):
+    images, kind = sample[0].copy(), sample[1].copy()
+    kind[::3] = -1
+    images[::3] = np.random.default_rng(5).standard_normal(images[::3].shape)
+    engine = engine_of((images, kind))
+    engine.add("all", np.arange(240))
+    engine.update()
+    rows, parked = engine.table.rows, np.flatnonzero(engine.parked)
+    junk = np.isin(rows["number"], parked)
+    assert (kind[junk] == -1).mean() > 0.9
+    assert junk.sum() > 40
+    for update in (2, 3, 4):
+        before = rows["likelihood"].copy()
+        engine.update()
+        seen = rows["likelihood"] != before
+        assert seen[~junk].mean() > 0.9
+        assert seen[junk].mean() > 0.9 if update == 4 else not seen[junk].any()
+
+
 def test_one_update_visits_a_bounded_number_of_old_particles(sample, streamed):
     engine = restored(sample, streamed)
     assert 100 <= engine.update(replay=100).replayed <= 228

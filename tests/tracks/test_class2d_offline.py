@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import mrcfile
 import numpy as np
@@ -99,3 +100,14 @@ def test_what_is_wrong_is_said(project, tmp_path, change, words):
 def test_a_mask_wider_than_the_box_is_refused(project, tmp_path):
     with pytest.raises(ValueError, match="does not fit the box"):
         classify_star(project / "new.star", tmp_path / "out", classes=2, diameter=500)
+
+
+def test_the_command_writes_its_files_or_says_what_is_wrong(project, tmp_path):
+    command = [sys.executable, "-m", "nextpyp_nb", "class2d", project / "new.star", "--out", tmp_path / "out"]
+    done = subprocess.run([*command, "--classes", "2"], capture_output=True, text=True, check=True)
+    assert "80 particles in" in done.stdout
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"classes.mrcs", "classes.star", "particles.star"}
+    wrong = subprocess.run([*command, "--classes", "2", "--diameter", "999"], capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert "does not fit the box" in wrong.stderr
