@@ -148,7 +148,10 @@ def _windows(frames: Any, corners: FloatArray) -> Any:
     window = np.sin(np.pi * (np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
     if on_gpu(frames):
         return _gpu_correlation.cut_windows(frames, corners, window, xp=array_module(frames))
-    return np.stack([frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]) * (window[:, None] * window)
+    windows = np.empty((len(corners), len(frames), SIZE, SIZE), np.float32)
+    for cut, (y, x) in zip(windows, corners, strict=True):
+        np.multiply(frames[:, y : y + SIZE, x : x + SIZE], window[:, None] * window, out=cut)
+    return windows
 
 
 def _maps(patches: _Patches, further: FloatArray) -> Any:

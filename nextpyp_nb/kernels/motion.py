@@ -242,11 +242,11 @@ def _binned(counts: Counts, bin_: int) -> Any:
     inside = (rows < ny * bin_) & (columns < nx * bin_)
     holes = (rows[inside] // bin_, columns[inside] // bin_)
     factor, share, half = counts.factor(), np.float32(1 / bin_**2), frames.dtype == np.float16
-    for some, donors in counts.blocks():
+    for some, donors in counts.blocks(_cpu_motion.TOGETHER if half else len(frames)):
         # numba does not know half precision.
-        part = (frame.astype(np.float32) if half else frame for frame in frames[some])
+        part = frames[some].astype(np.float32) if half else frames[some]
+        _cpu_motion.bin_frames(part, factor, bin_, small[some])
         for frame, binned, fill in zip(part, small[some], donors[:, inside], strict=True):
-            _cpu_motion.bin_frame(frame, factor, bin_, binned)
             np.add.at(binned, holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
     return small
 

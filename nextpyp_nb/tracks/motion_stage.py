@@ -161,10 +161,13 @@ def chosen_stretch(settings: Settings) -> tuple[float, float, float] | None:
 def _found_pixels(corrected: CorrectedMovie, settings: Settings, events: bool) -> Any:
     """Bad pixels (n, 2) that neither the gain reference nor the defect file told of."""
     bad = to_numpy(corrected.defects)
+    places = np.flatnonzero(bad)
     gain, defects = oriented_gain(settings, bad.shape, events)
     if gain is not None:
-        bad = bad & (gain > 0)
-    return np.argwhere(bad if defects is None else bad & ~defects)
+        places = places[gain.ravel()[places] > 0]
+    if defects is not None:
+        places = places[~defects.ravel()[places]]
+    return np.stack(np.divmod(places, bad.shape[1]), axis=1)
 
 
 def _unpacked(exposure: Exposure, settings: Settings) -> Exposure:
