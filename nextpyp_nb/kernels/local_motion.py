@@ -22,6 +22,7 @@ from nextpyp_nb.kernels.correlation import (
 )
 from nextpyp_nb.records import POWERS, FloatArray, field_basis
 
+TIMES = 16  # at least, at which motion is looked at
 SIZE, SPACING = 48, 32  # px
 STEP, REACH = 0.5, 6  # of the correlation maps: px, steps
 BFACTOR = 100.0  # Å²
@@ -68,31 +69,39 @@ class _Model:
     times: FloatArray
 
 
+def groups_of(n: int) -> Any:
+    """The number of the group of each of ``n`` frames, about TIMES of them: what is local moves smoothly."""
+    size = max(1, n // TIMES)
+    return np.minimum(np.arange(n) // size, n // size - 1)
+
+
 def fit_local_motion(
     frames: Any, shifts: FloatArray, *, shape: FloatArray, pixel_size: float
 ) -> FloatArray | None:
-    """Motion of the parts against the whole: (frame, y, x) and shifts (frame, 2) px -> (2, 6, 3) px or None.
+    """Motion of the parts against the whole: (group, y, x) and shifts (frame, 2) px -> (2, 6, 3) px or None.
 
-    ``frames`` hold what moves, each moved back by its shift (``FrameSpectra.halved``), ``pixel_size`` is
-    theirs in Å, ``shape`` (2,) px the size of the whole frame, of which they may lack some lines at the end.
-    The coefficients are those of MotionModel.local. They count only where some frames foretell how the parts
-    move in the others; else None.
+    ``frames`` hold what moves, each moved back by its shift and added up in groups (``FrameSpectra.halved``
+    and ``groups_of``), ``pixel_size`` is theirs in Å, ``shape`` (2,) px the size of the whole frame, of which
+    they may lack some lines at the end. The coefficients are those of MotionModel.local. They count only
+    where some frames foretell how the parts move in the others; else None.
     """
-    n = len(frames)
+    n = len(shifts)
     patches = _cut(frames, shifts, shape, BFACTOR / pixel_size**2) if n >= FEWEST_FRAMES else None
     if patches is None:
         return None
-    factors = _time_factors(n)
+    factors, groups = _time_factors(n), groups_of(n)
+    powers = (np.arange(n)[:, None] / (n - 1)) ** POWERS
+    powers = np.stack([powers[groups == group].mean(axis=0) for group in range(len(frames))])
     model = _Model(
         shapes=field_basis(patches.centres) @ SHAPES.T * USUAL,
-        times=_centred((np.arange(n)[:, None] / (n - 1)) ** POWERS @ factors) / (STEP * pixel_size),
+        times=_centred(powers @ factors) / (STEP * pixel_size),
     )
-    at: FloatArray = np.zeros((len(patches.centres), n, 2))
+    at: FloatArray = np.zeros((len(patches.centres), len(frames), 2))
     maps = _maps(patches, at)
     amount = _usual_amount(maps, model)
     if amount is None:
         return None
-    times, everything = amount * model.times[None], np.ones((1, n), bool)
+    times, everything = amount * model.times[None], np.ones((1, len(frames)), bool)
     found: FloatArray = np.zeros((1, len(SHAPES), len(POWERS), 2))
     for left in reversed(range(ROUNDS)):
         found = _fit(maps, model.shapes, times, everything, found, at)
