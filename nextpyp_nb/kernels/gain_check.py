@@ -53,7 +53,7 @@ class GainCheck:
     """What the first movies say of a reference: a verdict, the best fit, the one that is set, all fits.
 
     ``margin`` is by how many standard errors ``best`` beats ``chosen``; ``fixed`` the variance of the pattern
-    that different movies share, relative to the local mean (NaN from a single movie).
+    that different movies share, relative to the local mean (NaN from one movie or where a fit is clear).
     """
 
     verdict: str
@@ -119,10 +119,13 @@ def _compared(
     fits = [fit for way in own for fit in _both_fits(way, own[way], energy * power)]
     fits.sort(key=lambda fit: -fit.score)
     chosen = next((fit for fit in fits if (_way(fit), fit.operation) == as_set), None)
-    fixed, fixed_error = _shared_variance(sums)
-    margin = _margin(fits[0], chosen, own)
+    fixed, margin = float("nan"), _margin(fits[0], chosen, own)
+    verdict = _verdict_of_fits(fits, chosen, margin)
+    if not verdict:
+        fixed, error = _shared_variance(sums)
+        verdict = _verdict_of_pattern(fits, fixed, error)
     return GainCheck(
-        verdict=_verdict(fits, chosen, margin, fixed, fixed_error),
+        verdict=verdict,
         best=fits[0],
         chosen=chosen,
         margin=margin,
@@ -180,7 +183,7 @@ def _without_outliers(image: Any, good: Any) -> Any:
 
 def _limit(values: Any) -> float:
     """Twice what 99 % of the values stay within: drops hot pixels but no tail of the noise."""
-    sample = np.abs(to_numpy(values[:: max(1, values.size // 200_000)]))
+    sample = np.abs(to_numpy(values[:: max(1, values.size // 65_536)]))
     return max(2 * float(np.percentile(sample, 99)), 1e-6) if sample.size else 1e-6
 
 
@@ -259,20 +262,26 @@ def _shared_variance(sums: Sequence[Any]) -> tuple[float, float]:
     return _ratio(_blocks(halves[0] * halves[1]), _blocks(xp.ones(sums[0].shape, xp.float32)))
 
 
-def _verdict(
-    fits: list[GainFit], chosen: GainFit | None, margin: float, fixed: float, fixed_error: float
-) -> str:
-    best, least = fits[0], LEAST_PATTERN**2
-    if best.slope > CERTAIN * best.error:
-        if best.operation == "divide" and best.slope < OWN_NOISE and _multiplies(chosen):
-            return CORRECTED if best.slope < LEAST_SLOPE else UNCLEAR
-        if best.slope >= LEAST_SLOPE:
-            return FITS if chosen is not None and margin < ALIKE else OTHER
+def _verdict_of_fits(fits: list[GainFit], chosen: GainFit | None, margin: float) -> str:
+    """What a clear fit says; empty where none is clear."""
+    best = fits[0]
+    if best.slope <= CERTAIN * best.error:
+        return ""
+    if best.operation == "divide" and best.slope < OWN_NOISE and _multiplies(chosen):
+        return CORRECTED if best.slope < LEAST_SLOPE else UNCLEAR
+    if best.slope < LEAST_SLOPE:
+        return ""
+    return FITS if chosen is not None and margin < ALIKE else OTHER
+
+
+def _verdict_of_pattern(fits: list[GainFit], fixed: float, error: float) -> str:
+    """What the pattern that movies share says where no fit is clear."""
+    least = LEAST_PATTERN**2
     if any(abs(fit.slope) + ALIKE * fit.error > LEAST_SLOPE for fit in fits):
         return UNCLEAR
-    if fixed + ALIKE * fixed_error < least:
+    if fixed + ALIKE * error < least:
         return CORRECTED
-    return FOREIGN if fixed - ALIKE * fixed_error > least else UNCLEAR
+    return FOREIGN if fixed - ALIKE * error > least else UNCLEAR
 
 
 def _multiplies(chosen: GainFit | None) -> bool:

@@ -122,8 +122,10 @@ def _total(path: Path, reference: Path) -> NDArray[np.float32]:
 
 def _small(total: NDArray[Any]) -> NDArray[Any]:
     """Whole counts in 16 bits where they fit."""
-    whole = total.min() >= 0 and total.max() <= 65535 and not (total % 1).any()
-    return total.astype(np.uint16) if whole else total
+    if not (total.min() >= 0 and total.max() <= 65535):
+        return total
+    small = total.astype(np.uint16)
+    return small if (small == total).all() else total
 
 
 def _checked(
