@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nextpyp_nb.formats.compressed import Stream, is_compressed
 from nextpyp_nb.formats.files import BadFile, published
+from nextpyp_nb.formats.half import to_half
 from nextpyp_nb.formats.ifd import MAX_EXPANSION, MAX_FRAMES, MAX_SIDE
 
 HEADER_BYTES = 1024
@@ -254,6 +255,8 @@ def _storable(values: NDArray[Any], float16: bool) -> NDArray[Any]:
             and (largest := float(max(-values.min(initial=0), values.max(initial=0)))) > _FLOAT16_MAX
         ):
             raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
+        if wanted.itemsize == 2 and values.dtype == np.float32:
+            return to_half(values)
         return values.astype(wanted, copy=False)
     if values.dtype.kind == "b" or (values.dtype == np.uint8 and values.max(initial=0) < 128):
         return values.astype(np.int8)
