@@ -11,8 +11,10 @@ from nextpyp_nb.kernels.fringes import Optics
 from nextpyp_nb.kernels.spectrum import Spectrum
 from nextpyp_nb.records import FloatArray
 
-# Fringes are taken to be at least so strong, as a share of the power: some rings show none.
+# Fringes are taken to be at least so strong, as a share of the background: some rings show none.
 _FAINT = 1e-3
+# A background is at least this share of the mean power: below the first fringe it is ill defined.
+_LEAST = 0.3
 
 
 def joined(
@@ -28,8 +30,11 @@ def joined(
     for one in (spectrum, others):
         model = whole_model(one, optics, lowest)
         rings = model.grid.frequency
-        heights.append(model.cost(parameters)[1] / model.level)
-        level = np.interp(at, rings, model.level).astype(np.float32)
+        # Flat by the background alone: mean power holds the first fringe, which division would bend.
+        background, amplitude, _ = model.cost(parameters)
+        background = np.maximum(background, _LEAST * model.level)
+        heights.append(amplitude / background)
+        level = np.interp(at, rings, background).astype(np.float32)
         flat.append((one.power / level, one.groups / array_module(one.groups).asarray(level)))
     # The noise of power is as large as the power: once it is flat, fringes weigh by their height.
     weights = np.maximum(heights[0], _FAINT), times * np.maximum(heights[1], 0.0)

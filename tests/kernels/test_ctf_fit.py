@@ -9,7 +9,9 @@ from scipy.stats import spearmanr
 
 from nextpyp_nb.kernels import ctf_fit
 from nextpyp_nb.kernels.ctf_fit import CtfFailed, estimate_ctf
-from nextpyp_nb.kernels.spectrum import power_spectrum
+from nextpyp_nb.kernels.ctf_joined import joined
+from nextpyp_nb.kernels.fringes import UNEVEN_FLAT, FringeModel, Optics
+from nextpyp_nb.kernels.spectrum import Spectrum, power_spectrum
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -274,3 +276,31 @@ def test_weak_rings_are_judged_by_the_average_alone():
     image = micrograph(13, u=12300, v=12000, angle=30, signal=0.07)
     rest = np.stack([micrograph(14 + n, u=16000, v=15000, angle=-20, signal=0.5) for n in range(3)])
     assert fit(image, rest=rest).ctf == fit(image).ctf
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.2])
+def test_joining_spectra_bends_no_fringe(phase):
+    optics = Optics(voltage=300.0, cs=2.7, amplitude_contrast=0.1)
+    truth = np.array([14000.0, 100.0, -50.0, phase])
+    ky, kx = np.fft.fftfreq(512, 1.3)[:, None], np.fft.rfftfreq(512, 1.3)
+    k2, k = kx**2 + ky**2, np.hypot(kx, ky)
+    bent = truth[0] * k2 + truth[1] * (kx**2 - ky**2) + truth[2] * 2 * kx * ky
+    fringe = -np.cos(2 * optics.phase(k2, bent, phase))
+
+    def spectrum(background, amplitude):
+        power = (background + amplitude * fringe).astype(np.float32)
+        return Spectrum(
+            power=power, groups=power[None], shares=np.ones(1), places=np.zeros((1, 2)), between=1.0,
+            pixel_size=1.3, n_tiles=1, n_dropped=0,
+        )  # fmt: skip
+
+    # Protein in the average, water in the others.
+    falling, water = 1 + 3 * np.exp(-1500 * k2), np.exp(-(((k - 0.25) / 0.1) ** 2))
+    average = spectrum(falling, 0.3 * np.exp(-600 * k2) + 0.05 * water)
+    both = joined(average, spectrum(np.ones_like(k2), 0.04 * water), 3, optics, 0.02, truth)
+    grid = both.grid(0.02, 1 / 3)
+    assert grid.count.sum() > 1.5 * grid.points.sum()
+    model = FringeModel(grid, grid.pool(both.power), optics, uneven=UNEVEN_FLAT)
+    found, _ = model.refine(truth, np.array([True, True, True, True]))
+    assert found[:3] == pytest.approx(truth[:3], abs=3.0)
+    assert found[3] == pytest.approx(phase, abs=0.005)
