@@ -70,7 +70,7 @@ def correct_motion(  # noqa: PLR0913
     doses e⁻/Å² (one, or one for each frame of the movie), ``bfactor`` px². The motion found is that of the
     specimen, in raw px: frames are sampled at +shift. ``magnification`` is that of `stretched`.
     """
-    xp, doses = array_module(frames), np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
+    doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
     bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
     counts = Counts(raw=frames, gain=gain, bad=bad)
@@ -104,7 +104,7 @@ def correct_motion(  # noqa: PLR0913
         defects=bad,
         mean_dose=mean_dose,
         halves=None if parts is None else tuple(_finished(part, magnification, binning) for part in parts),
-        rest=None if rest is None else xp.stack([_finished(part, magnification, binning) for part in rest]),
+        rest=None if rest is None else _finished(rest, magnification, binning),
     )
 
 
@@ -255,13 +255,16 @@ def _binned(counts: Counts, bin_: int) -> Any:
 
 
 def _finished(image: Any, magnification: tuple[float, float, float] | None, binning: int) -> Any:
-    """The image stretched, and with ``binning`` times larger pixels."""
-    return _reduced(image if magnification is None else stretched(image, *magnification), binning)
+    """The image (y, x), or each of (n, y, x), stretched and with ``binning`` times larger pixels."""
+    if magnification is not None:
+        parts = [stretched(part, *magnification) for part in image.reshape(-1, *image.shape[-2:])]
+        image = array_module(image).stack(parts).reshape(image.shape)
+    return _reduced(image, binning)
 
 
 def _reduced(image: Any, binning: int) -> Any:
     """The image with ``binning`` times larger pixels, cut in Fourier space."""
     if binning == 1:
         return image
-    ny, nx = (2 * max(1, n // (2 * binning)) for n in image.shape)
+    ny, nx = (2 * max(1, n // (2 * binning)) for n in image.shape[-2:])
     return fourier_resize(image, (ny, nx))

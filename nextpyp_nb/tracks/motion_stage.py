@@ -30,7 +30,6 @@ from nextpyp_nb.settings import Settings
 from nextpyp_nb.tracks.gain_stage import gain_operation, watch_gain
 
 NOT_OF_MOTION = ("first_frame", "last_frame", "half_precision", "correct_magnification")
-HALF_PRECISION_MAX = 6e4
 GROUP_DOSE = 4.0  # e⁻/Å² of the sums that show Thon rings without alignment
 EER_OPTIONS = ("eer_frames", "eer_dose", "eer_fractions", "eer_reduce")
 
@@ -199,8 +198,10 @@ def _write_averages(corrected: CorrectedMovie, places: Places, settings: Setting
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
     sign = np.float32(-1 if settings.raw_data.invert else 1)
     even, odd = corrected.halves or (None, None)
-    kinds = {"average": corrected.average, "weighted": corrected.weighted, "even": even, "odd": odd,
-             "rest": corrected.rest}  # fmt: skip
+    kinds = {
+        "average": corrected.average, "weighted": corrected.weighted, "rest": corrected.rest,
+        "even": even, "odd": odd,
+    }  # fmt: skip
     for image, path in ((image, places(kind)) for kind, image in kinds.items()):
         if image is None:
             path.unlink(missing_ok=True)
@@ -209,8 +210,6 @@ def _write_averages(corrected: CorrectedMovie, places: Places, settings: Setting
             path.parent.mkdir(parents=True, exist_ok=True)
             # Values of unknown scale may not fit into 16 bits.
             half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
-            # Nothing but noise to speak of, in a file for the fit of the CTF alone.
-            half |= image is corrected.rest and np.abs(host).max() < HALF_PRECISION_MAX
             write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
     for kind, picture in zip(("preview", "thumb"), pictures(sign * to_numpy(shown)), strict=True):
