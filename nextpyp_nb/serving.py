@@ -84,9 +84,27 @@ def answers(port: int) -> bool:
         return False
 
 
+# Ports, and the descriptors by which they are claimed as long as this process lives.
+_claimed: dict[int, int] = {}
+
+
 def free_port(wanted: int) -> int:
-    """The first free port from ``wanted`` on."""
+    """The first port from ``wanted`` on that is free, and that no other process of ours is about to take."""
     for port in range(wanted, wanted + 50):
-        if not answers(port):
+        if not answers(port) and _claim(port):
             return port
     raise OSError(f"no free port between {wanted} and {wanted + 50}; give another with --port")
+
+
+def _claim(port: int) -> bool:
+    """Whether this process is the one that may take ``port``: a name of the kernel's that goes with it."""
+    if port in _claimed:
+        return True
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0nextpyp-nb-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claimed[port] = claim.detach()
+    return True

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -103,3 +105,17 @@ def test_a_page_that_acts_for_people_needs_an_account_that_may(tmp_path, monkeyp
     monkeypatch.setenv("NEXTPYP_NB_SITE", str(tmp_path / "site.toml"))
     assert main(["serve", "--behind-proxy", "--person-header", "Remote-User"]) != 0
     assert "service_accounts" in capsys.readouterr().err
+
+
+def test_two_processes_that_look_for_a_port_find_two():
+    look = "from nextpyp_nb.serving import free_port\nprint(free_port(19411), flush=True)\ninput()"
+    found = [
+        subprocess.Popen(
+            [sys.executable, "-c", look], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ports = [int(process.stdout.readline()) for process in found]
+    for process in found:
+        process.communicate("\n")
+    assert len(set(ports)) == 2

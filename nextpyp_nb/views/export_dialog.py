@@ -36,7 +36,7 @@ class ExportDialog(Box):
             "Write report", self.start_report, "nb-report-start",
             tooltip="An HTML page of the whole session: figures, 2D classes, what failed, settings",
         )  # fmt: skip
-        close = button("Close", lambda: show(self, False), "nb-export-close")
+        close = button("Close", self.hide, "nb-export-close")
         choices = (self.particles, self.accepted, self.stack, self.float16)
         for control in (self.filter, *choices):
             control.observe(self._chosen, "value")
@@ -68,6 +68,10 @@ class ExportDialog(Box):
             self.report.disabled = not len(snapshot.micrographs)
             self._chosen(None)
 
+    def hide(self) -> None:
+        """Close; what was chosen stays."""
+        show(self, False)
+
     @guarded
     def start(self) -> None:
         """Ask the runner for the export."""
@@ -82,7 +86,7 @@ class ExportDialog(Box):
         self.live.do(lambda: self.session.report(out), self._asked, doing="Report")
 
     def _asked(self, answer: Any) -> None:
-        show(self, False)
+        self.hide()
         self.banner.tell(getattr(answer, "message", "") or "The job has begun; Operation shows its state.")
 
     @guarded

@@ -240,6 +240,9 @@ def time_ticks(start: float, length: float) -> tuple[np.ndarray, list[str]]:
         "%H:%M:%S" if step < 60 else "%H:%M" if step < 43200 else "%d %b" if step >= 86400 else "%d %b %H:%M"
     )
     names = [m.strftime("%d %b" if step < 43200 and m.hour == m.minute == 0 else form) for m in moments]
+    # Half of the last name would stand beyond the plot.
+    if names and at[-1] - start > length * (1 - 0.006 * len(names[-1])):
+        at, names = at[:-1], names[:-1]
     return np.round(at - start, 3), names
 
 

@@ -1,5 +1,6 @@
 """The page for staff: only with its token, only this page, and no code from the browser."""
 
+import os
 import re
 import signal
 import subprocess
@@ -7,11 +8,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import expect
 
-from nextpyp_nb.serving import answers
+from nextpyp_nb.serving import answers, free_port
 from nextpyp_nb.session import create_session
+from nextpyp_nb.session.groups import user_name
+from nextpyp_nb.session.store import Reader
 from nextpyp_nb.settings import Settings
 
 pytestmark = pytest.mark.browser
@@ -39,27 +44,41 @@ SEND = """([kernel, token, code]) => new Promise((resolve, reject) => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    root = tmp_path_factory.mktemp("serve")
-    settings = Settings.from_flat(
-        {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
-    )
-    create_session("grid-9", settings=settings, root=root / "sessions")
+SETTINGS = Settings.from_flat(
+    {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
+)
+
+
+@contextmanager
+def _serving(root, *options, **environment):
+    """The address that `nextpyp-nb serve` prints."""
     log = root / "serve.log"
+    port = free_port(18899)
     command = [
-        sys.executable, "-m", "nextpyp_nb", "serve", "--root", str(root / "sessions"), "--port", "18899",
+        sys.executable, "-m", "nextpyp_nb", "serve", "--root", str(root / "sessions"), "--port", str(port),
+        *options,
     ]  # fmt: skip
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | environment,
+        )  # fmt: skip
     until = time.monotonic() + 120
-    while not answers(18899):
+    while not ((found := re.search(r"Page: (http\S+:(\d+)\S+)", log.read_text())) and answers(int(found[2]))):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.3)
-    yield re.search(r"Page: (http\S+)", log.read_text()).group(1), root
+    yield found[1]
     process.send_signal(signal.SIGINT)
     process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    root = tmp_path_factory.mktemp("serve")
+    create_session("grid-9", settings=SETTINGS, root=root / "sessions").close()
+    with _serving(root) as url:
+        yield url, root
 
 
 def _refused(url):
@@ -95,3 +114,37 @@ def test_the_list_of_sessions_for_those_with_the_token(chromium, served):
     page.locator(".nb-open").click()
     page.wait_for_selector(".nb-track-transfer")
     page.close()
+
+
+def test_a_page_behind_a_proxy_acts_for_whom_its_header_names(chromium, tmp_path, monkeypatch):
+    site = tmp_path / "site.toml"
+    site.write_text(
+        f'service_accounts = ["{user_name()}"]\n[groups.cryo]\noperators = ["ada"]\nreaders = ["bob"]\n'
+    )
+    monkeypatch.setenv("NEXTPYP_NB_SITE", str(site))
+    session = create_session("grid-3", settings=SETTINGS, root=tmp_path / "sessions", group="cryo")
+    with _serving(tmp_path, "--behind-proxy", "--person-header", "Remote-User") as url:
+        for person in ("ada", "bob", "eve"):
+            context = chromium.new_context(extra_http_headers={"Remote-User": person})
+            page = context.new_page()
+            page.set_default_timeout(120_000)
+            page.goto(url)
+            page.wait_for_selector(".nb-sessions .nb-session-search")
+            if person == "eve":
+                page.wait_for_timeout(1000)
+                assert page.get_by_title("grid-3", exact=True).count() == 0
+                context.close()
+                continue
+            page.locator(".nb-open").click()
+            start = page.locator(".nb-track-transfer .nb-start")
+            expect(page.locator(".nb-track-transfer .nb-logs")).to_be_visible(timeout=120_000)
+            expect(start).to_be_visible(visible=person == "ada")
+            if person == "ada":
+                start.click()
+                expect(page.locator(".nb-track-transfer")).to_contain_text("waiting for it", timeout=60_000)
+            context.close()
+    reader = Reader(session.folder / "session.db")
+    assert reader.rows("SELECT actor, name FROM command")[0] == {"actor": "ada", "name": "start"}
+    reader.close()
+    assert session.cancel().wait(20).ok
+    session.close()

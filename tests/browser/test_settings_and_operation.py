@@ -176,3 +176,9 @@ def test_the_export_dialog_says_what_a_choice_comes_to(shown):
     chosen.press("Tab")
     dialog.locator(".nb-export-close").click()
     expect(dialog).to_be_hidden()
+    # It lies over one page only: what is opened beside it can be pressed everywhere.
+    shown.locator(".nb-export-open").click()
+    expect(dialog).to_be_visible()
+    shown.locator(".nb-tab-gallery").first.click()
+    expect(dialog).to_be_hidden()
+    shown.locator(".nb-tab-operation").first.click()

@@ -165,6 +165,11 @@ def test_ticks_are_round_and_named():
     assert 3 <= len(at) <= 8
     assert len(set(np.diff(at))) == 1
     assert all(len(name) in (5, 6) for name in names)
+    # Names are as wide as they are long; half of the last must not stand beyond the plot.
+    for length in range(30, 3 * 86400, 997):
+        at, names = time_ticks(start, length)
+        assert len(at) == len(names) > 0
+        assert at[-1] <= length * (1 - 0.006 * len(names[-1]))
     at, names = order_ticks(10_000)
     assert names[0] == "2,000"
 
