@@ -38,9 +38,9 @@ def _shrunk(average: Any, max_side: int) -> Any:
     shape = tuple(max(1, round(length / shrink)) for length in image.shape)
     factor = max(1, int(shrink / 2))
     # Binned only where all lines are counted.
-    return fourier_resize(
-        image if any(n % factor for n in image.shape) else bin_image(image, factor), shape, soften=_SOFTNESS
-    )
+    if factor > 1 and not any(n % factor for n in image.shape):
+        image = bin_image(image, factor)
+    return fourier_resize(image, shape, soften=_SOFTNESS)
 
 
 def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:

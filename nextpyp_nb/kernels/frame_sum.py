@@ -41,7 +41,9 @@ def sum_frames(
     if curves is None or plain is None:
         return fft.irfft2(fft.rfft2(sums[0]) * correction, s=shape), None, None
     weighted, average = combine_moments(sums, curves, plain)
-    rest = sums[1 : 1 + further] * np.float32(1 / np.sqrt(n)) if further and len(sums) > 1 else None
+    rest = sums[1 : 1 + further] if further and len(sums) > 1 else None
+    if rest is not None:
+        rest *= np.float32(1 / np.sqrt(n))
     del sums
     average *= correction
     weighted *= correction
