@@ -15,6 +15,29 @@ import { SessionsPanel } from './sidebar';
 import { ContentlessModelFactory, ViewerFactory } from './viewers';
 
 const CATEGORY = 'Cryo-EM';
+// How often a notebook whose kernel does not answer is opened again, and after how long, ms.
+const TRIES = 3;
+const PATIENCE = 15000;
+
+/**
+ * The notebook that `open` opens, with all its cells run.
+ *
+ * In a second window on a kernel, widgets that the first page makes meanwhile can stop all that comes after
+ * them from being read; a new connection knows them from the start.
+ */
+async function run(open: () => Promise<NotebookPanel>): Promise<NotebookPanel> {
+  for (let left = TRIES; ; left--) {
+    const panel = await open();
+    const ran = NotebookActions.runAll(panel.content, panel.sessionContext);
+    const late = new Promise<null>(done =>
+      setTimeout(() => done(null), PATIENCE)
+    );
+    if (!left || (await Promise.race([ran, late])) !== null) {
+      return panel;
+    }
+    panel.dispose();
+  }
+}
 
 /** Commands, side bar, launcher cards. */
 const sessions: JupyterFrontEndPlugin<void> = {
@@ -40,14 +63,15 @@ const sessions: JupyterFrontEndPlugin<void> = {
           ...asked,
           folder: drive ? '' : folder
         });
-        const panel: NotebookPanel = await commands.execute(
-          'docmanager:open',
-          { path, factory: 'Notebook' }
-        );
-        await panel.context.ready;
-        await panel.sessionContext.ready;
-        await NotebookActions.runAll(panel.content, panel.sessionContext);
-        return panel;
+        return await run(async () => {
+          const opened: NotebookPanel = await commands.execute(
+            'docmanager:open',
+            { path, factory: 'Notebook' }
+          );
+          await opened.context.ready;
+          await opened.sessionContext.ready;
+          return opened;
+        });
       } catch (error) {
         await showErrorMessage('The notebook cannot be opened', error as Error);
       }

@@ -138,6 +138,22 @@ def test_the_side_bar_opens_a_session_with_all_its_pages(opened):
     assert session.micrographs["excluded"].iloc[-1]
 
 
+def test_a_second_window_on_the_same_kernel_shows_the_session_too(chromium, lab, page):
+    settings = Settings.from_flat(
+        {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
+    )
+    create_session("grid-8", settings=settings, root=lab[2]).close()
+    second = _window(chromium, lab)
+    # The first page is still making those behind its tabs when the second window comes.
+    for window in (page, second):
+        window.get_by_title("Cryo-EM sessions").click()
+        window.locator("[data-session=grid-8]").get_by_text("Open", exact=True).click()
+        window.wait_for_selector(".nb-app .nb-track-classify .nb-count-done", timeout=150_000)
+    second.locator(".nb-app .nb-tab-settings").first.click()
+    expect(second.locator(".nb-app .nb-field-raw_data-location input")).to_be_visible()
+    second.close()
+
+
 def test_settings_are_saved_and_exports_weighed_in_jupyterlab(opened):
     _, app, session = opened
     app.locator(".nb-tab-settings").first.click()
