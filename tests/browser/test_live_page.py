@@ -187,6 +187,11 @@ def test_picks_by_mouse_threshold_and_other_settings_on_a_micrograph(open_page, 
     tried = page.locator(".nb-tried-result")
     wait(lambda: "picking.radius = 60" in tried.inner_text(), 30, "the result does not say what was tried")
     assert session.settings.picking.radius != 60
+    page.locator(".nb-promote:enabled").click()
+    change = page.locator(".nb-micrographs .nb-change").locator("visible=true")
+    wait(lambda: "redo picks of" in change.inner_text(), 30, "it is not said what is done anew")
+    change.locator(".nb-change-cancel").click()
+    assert session.settings.picking.radius != 60
     page.locator(".nb-show-now").click()
     wait(lambda: particles_shown(page) == count, 30, "the session's picks do not come back")
 
