@@ -289,7 +289,7 @@ def _tile(entry: dict[str, Any], preview: bool | None) -> dict[str, Any]:
         "identity": int(entry["identity"]),
         "index": int(entry["number"]) - 1,
         "count": number(entry["count"]),
-        "share": f"{100 * entry['share']:.1f} %",
+        "share": f"{100 * entry['share']:.{0 if entry['share'] > 0.0995 else 1}f} %",
         "resolution": resolution,
         "mark": mark,
         "hand": hand,

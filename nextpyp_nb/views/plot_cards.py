@@ -265,17 +265,18 @@ def _span_words(scene: Scene, first: float, last: float) -> str:
 def _series_words(
     what: Quantity, y: np.ndarray, limits: list[float | None], low: float, high: float
 ) -> Markup:
-    parts = [markup("median {m}", m=what.words(np.nanmedian(y) * what.scale))]
+    middle = what.words(np.nanmedian(y) * what.scale)
+    ends = [None if limit is None else what.words(limit * what.scale) for limit in limits]
+    alarms = [f"alarm {word} {at}" for word, at in zip(("below", "above"), ends, strict=True) if at]
+    if None not in ends:
+        # Three numbers of one unit, which the axis names.
+        middle, least, most = (str(words).removesuffix(what.unit).strip() for words in (middle, *ends))
+        alarms = [f"outside {least} to {most}"]
+    parts = [markup("median {m}", m=middle)]
     outside = int((y < low).sum() + (y > high).sum())
     if outside:
         parts.append(markup("{n} beyond the axis", n=outside))
-    ends = [None if limit is None else what.words(limit * what.scale) for limit in limits]
-    if None not in ends:
-        least = str(ends[0]).removesuffix(what.unit).strip()
-        parts.append(markup('<span class="nb-alarm">outside {a} to {b}</span>', a=least, b=ends[1]))
-    for word, at in zip(("below", "above"), ends, strict=True):
-        if at is not None and None in ends:
-            parts.append(markup('<span class="nb-alarm">alarm {word} {at}</span>', word=word, at=at))
+    parts += [markup('<span class="nb-alarm">{words}</span>', words=words) for words in alarms]
     return markup("<span title='{plain}'>{words}</span>", plain=_plain(parts), words=joined(parts, " · "))
 
 

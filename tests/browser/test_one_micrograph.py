@@ -115,6 +115,23 @@ def test_curves_motion_and_log_of_a_micrograph(micrographs):
     expect(log).to_be_hidden()
 
 
+def test_a_threshold_is_used_for_the_session_once_that_is_confirmed(micrographs, session):
+    before = session.settings
+    micrographs.locator(".nb-threshold").fill("7.5")
+    micrographs.locator(".nb-use-threshold").click()
+    change = micrographs.locator(".nb-micrographs .nb-change").locator("visible=true")
+    expect(change).to_contain_text("Threshold 7.5 σ for the whole session? When pre-processing is started")
+    assert session.settings == before
+    change.locator(".nb-sure").click()
+    expect(change).to_have_count(0)
+    expect(micrographs.locator(".nb-banner")).to_be_visible()
+    micrographs.locator(".nb-banner-close").click()
+    assert session.settings.picking.threshold == 7.5
+    session.save_settings(before).wait(timeout=30)
+    assert session.settings == before
+    micrographs.locator(".nb-as-picked").click()
+
+
 def test_a_micrograph_is_excluded_and_included_by_key_and_button(micrographs, session):
     page, name = micrographs, session.micrographs["name"].iloc[-1]
     page.locator(".nb-micrograph-canvas").click()

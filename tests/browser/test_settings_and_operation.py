@@ -65,6 +65,8 @@ def test_a_profile_is_kept_loaded_and_forgotten(settings, whole):
     settings.locator(".nb-settings .nb-profile input").fill("k3")
     settings.locator(".nb-profile-keep").click()
     expect(settings.locator(".nb-banner")).to_contain_text("Kept as profile k3")
+    settings.locator(".nb-banner-close").click()
+    expect(settings.locator(".nb-banner")).to_be_hidden()
     kept = whole[1] / "config" / "nextpyp-nb" / "profiles" / "k3.json"
     assert "91" in kept.read_text()
     settings.locator(".nb-reset").click()
