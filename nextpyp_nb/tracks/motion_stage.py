@@ -196,7 +196,7 @@ def _is_micrograph(exposure: Exposure, settings: Settings) -> bool:
 
 def _write_averages(corrected: CorrectedMovie, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
-    sign = np.float32(-1 if settings.raw_data.invert else 1)
+    invert = settings.raw_data.invert
     even, odd = corrected.halves or (None, None)
     kinds = {
         "average": corrected.average, "weighted": corrected.weighted, "rest": corrected.rest,
@@ -206,13 +206,14 @@ def _write_averages(corrected: CorrectedMovie, places: Places, settings: Setting
         if image is None:
             path.unlink(missing_ok=True)
         else:
-            host = sign * to_numpy(image)
+            host = -to_numpy(image) if invert else to_numpy(image)
             path.parent.mkdir(parents=True, exist_ok=True)
             # Values of unknown scale may not fit into 16 bits.
             half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
             write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
-    for kind, picture in zip(("preview", "thumb"), pictures(sign * to_numpy(shown)), strict=True):
+    shown = -to_numpy(shown) if invert else to_numpy(shown)
+    for kind, picture in zip(("preview", "thumb"), pictures(shown), strict=True):
         write_jpeg(places(kind), picture)
 
 

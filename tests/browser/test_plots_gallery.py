@@ -281,12 +281,16 @@ def test_the_gallery_fetches_ahead_the_way_one_scrolls(page):
             all.some(([t, r]) => r.bottom > b.top && r.top < b.bottom && t.classList.contains('nb-blank')),
             all.some(([t]) => t.classList.contains('nb-blank'))]; }"""
     for start, way in ((30_000, 1), (75_000, -1)):
-        page.evaluate("top => { document.querySelector('.nb-gallery-frame').scrollTop = top; }", start)
-        page.wait_for_timeout(200)
-        wait(page, lambda: not page.evaluate(look)[3], 30, "pictures are missing")
-        above, below, *_ = page.evaluate(look)
+
+        def reaches_beyond(start=start):
+            # Again where the new order came only now, which goes to the top.
+            page.evaluate("top => { document.querySelector('.nb-gallery-frame').scrollTop = top; }", start)
+            page.wait_for_timeout(200)
+            return min(page.evaluate(look)[:2]) > 140
+
         # Two rows: their pictures are drawn by when they come in sight.
-        assert min(above, below) > 140
+        wait(page, reaches_beyond, 30, "tiles end where what is in sight does")
+        wait(page, lambda: not page.evaluate(look)[3], 30, "pictures are missing")
         page.wait_for_timeout(1000)
         page.evaluate(
             """async way => { const frame = document.querySelector('.nb-gallery-frame');
