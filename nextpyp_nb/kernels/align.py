@@ -162,19 +162,21 @@ class FrameSpectra:
         narrow._step = max(1, int(SAMPLING * np.sqrt(bfactor)))
         return narrow
 
-    def halved(self, shifts: FloatArray, groups: Any) -> Any:
-        """Frames moved back by ``shifts`` and added up: float32 (group, y, x) with pixels twice as large.
+    def halved(self, shifts: FloatArray, group: int = 1) -> Any:
+        """Frames moved back by ``shifts``, those of a ``group`` added up, with pixels twice as large.
 
-        ``groups`` (frame,) are the numbers of the groups of frames, from 0 on.
+        float32 (group, y, x); frames left over join the last group.
         """
         self._move_back(shifts)
+        values, count = self._values[0], self.n_frames // group
+        if group > 1:
+            rest = values[count * group :]
+            values = values[: count * group].reshape(count, group, *values.shape[1:]).sum(axis=1)
+            values[-1] += rest.sum(axis=0)
         ny, nx = (n // 2 for n in self.shape)
         rows, columns = np.abs(self._band.ky) * self.shape[0] < ny / 2, (nx + 1) // 2
-        begins = np.flatnonzero(np.diff(groups, prepend=-1))
-        half = array_module(self._values).zeros((len(begins), ny, nx // 2 + 1), np.complex64)
-        for into, first, last in zip(half, begins, [*begins[1:], self.n_frames], strict=True):
-            together = self._values[0, first:last].sum(axis=0)
-            into[self._band.rows[rows] % ny, :columns] = 0.25 * together[rows, :columns]
+        half = array_module(values).zeros((count, ny, nx // 2 + 1), np.complex64)
+        half[:, self._band.rows[rows] % ny, :columns] = 0.25 * values[:, rows, :columns]
         return fft_module(half).irfft2(half, s=(ny, nx), overwrite_x=True)
 
     def _move_back(self, shifts: FloatArray) -> Any:

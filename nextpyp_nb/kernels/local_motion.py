@@ -69,10 +69,9 @@ class _Model:
     times: FloatArray
 
 
-def groups_of(n: int) -> Any:
-    """The number of the group of each of ``n`` frames, about TIMES of them: what is local moves smoothly."""
-    size = max(1, n // TIMES)
-    return np.minimum(np.arange(n) // size, n // size - 1)
+def frames_together(n: int) -> int:
+    """How many of ``n`` frames are looked at as one: what is local moves smoothly."""
+    return max(1, n // TIMES)
 
 
 def fit_local_motion(
@@ -80,18 +79,18 @@ def fit_local_motion(
 ) -> FloatArray | None:
     """Motion of the parts against the whole: (group, y, x) and shifts (frame, 2) px -> (2, 6, 3) px or None.
 
-    ``frames`` hold what moves, each moved back by its shift and added up in groups (``FrameSpectra.halved``
-    and ``groups_of``), ``pixel_size`` is theirs in Å, ``shape`` (2,) px the size of the whole frame, of which
-    they may lack some lines at the end. The coefficients are those of MotionModel.local. They count only
-    where some frames foretell how the parts move in the others; else None.
+    ``frames`` hold what moves, each moved back by its shift, ``frames_together`` of them added up
+    (``FrameSpectra.halved``); ``pixel_size`` is theirs in Å, ``shape`` (2,) px the size of the whole frame,
+    of which they may lack some lines at the end. The coefficients are those of MotionModel.local. They
+    count only where some frames foretell how the parts move in the others; else None.
     """
     n = len(shifts)
     patches = _cut(frames, shifts, shape, BFACTOR / pixel_size**2) if n >= FEWEST_FRAMES else None
     if patches is None:
         return None
-    factors, groups = _time_factors(n), groups_of(n)
-    powers = (np.arange(n)[:, None] / (n - 1)) ** POWERS
-    powers = np.stack([powers[groups == group].mean(axis=0) for group in range(len(frames))])
+    factors, powers = _time_factors(n), (np.arange(n)[:, None] / (n - 1)) ** POWERS
+    begins = np.arange(len(frames)) * frames_together(n)
+    powers = np.add.reduceat(powers, begins) / np.diff(begins, append=n)[:, None]
     model = _Model(
         shapes=field_basis(patches.centres) @ SHAPES.T * USUAL,
         times=_centred(powers @ factors) / (STEP * pixel_size),

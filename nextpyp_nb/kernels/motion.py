@@ -13,7 +13,7 @@ from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
 from nextpyp_nb.kernels.frame_sum import half_sums, sum_frames
 from nextpyp_nb.kernels.gain import find_defects, replace_defects
-from nextpyp_nb.kernels.local_motion import fit_local_motion, groups_of
+from nextpyp_nb.kernels.local_motion import fit_local_motion, frames_together
 from nextpyp_nb.kernels.magnification import stretched
 from nextpyp_nb.records import FloatArray, MotionModel
 
@@ -182,7 +182,7 @@ def _find_motion(
     local = None
     if method == "local" and not whole_pixels:
         local = fit_local_motion(
-            spectra.halved(shifts, groups_of(len(shifts))),
+            spectra.halved(shifts, frames_together(len(shifts))),
             shifts / 2,
             shape=half,
             pixel_size=2 * bin_ * pixel_size,

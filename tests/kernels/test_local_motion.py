@@ -7,7 +7,7 @@ from nextpyp_nb.kernels import frame_sum, motion
 from nextpyp_nb.kernels.align import FrameSpectra, moving_part
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import rfft_frequency
-from nextpyp_nb.kernels.local_motion import fit_local_motion, groups_of
+from nextpyp_nb.kernels.local_motion import fit_local_motion, frames_together
 from nextpyp_nb.records import local_shifts
 
 SHAPE = (320, 400)
@@ -76,7 +76,7 @@ def torn():
 
 def local_motion(frames, shifts):
     """The local model of frames with pixels of 3 Å."""
-    half = FrameSpectra(frames, 8.0).halved(shifts, groups_of(len(shifts)))
+    half = FrameSpectra(frames, 8.0).halved(shifts, frames_together(len(shifts)))
     return fit_local_motion(half, shifts / 2, shape=np.array(frames.shape[1:]) / 2, pixel_size=6.0)
 
 
