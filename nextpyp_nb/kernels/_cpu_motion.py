@@ -11,7 +11,7 @@ import numpy as np
 
 from nextpyp_nb.records import FloatArray
 
-GRID = 64
+GRID = 32
 RAMP = np.arange(GRID, dtype=np.float32)
 BAND, TOGETHER = 16, 4
 
