@@ -13,6 +13,7 @@ from nextpyp_nb.views.gallery import GalleryPage
 from nextpyp_nb.views.header import Header
 from nextpyp_nb.views.late import Box, Button, share_anew
 from nextpyp_nb.views.logs import LogViewer
+from nextpyp_nb.views.main_thread import hear_on_main_thread
 from nextpyp_nb.views.micrographs import MicrographsPage
 from nextpyp_nb.views.new_session import NewSession
 from nextpyp_nb.views.operation import OperationPage
@@ -147,6 +148,7 @@ class App(Box):
     """The whole page: ``session`` is a name, a Session or None for the list of sessions under ``root``."""
 
     def __init__(self, session: Any = None, root: Path | str | None = None, *, new: bool = False) -> None:
+        hear_on_main_thread()
         share_anew()
         self.root = Path(root).expanduser() if root else None
         self.presence, self.banner = Presence(), Banner()
@@ -212,6 +214,7 @@ class App(Box):
 def track_panel(session: Any, track: str, root: Path | str | None = None) -> Box:
     """One track's row, live, to stand alone in a cell."""
     found = open_session(session, root=root) if isinstance(session, str) else session
+    hear_on_main_thread()
     share_anew()
     live = LiveState(lambda: read_snapshot(found), found.version)
     log = LogViewer()
