@@ -12,7 +12,7 @@ import numpy as np
 from nextpyp_nb.records import FloatArray
 
 GRID = 32
-RAMP = np.arange(GRID, dtype=np.float32)
+RAMP = np.arange(GRID, dtype=np.float32) / np.float32(GRID)
 BAND, TOGETHER = 16, 4
 
 
@@ -225,25 +225,12 @@ def _correct_row(
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def _pull_down(line: FloatArray, source: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
     """Fill a line (step, GRID) from the rows around y + shift, the shift given at the ends of each step."""
-    unit = len(table) // 2
+    flat, width = source.ravel(), source.shape[1] * GRID
     for c in range(len(line)):
-        start = int(np.floor(min(here[c], here[c + 1])))
-        i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
-        j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
-        top = y + start - 2
-        a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
-        b0, b1, b2, b3, b4, b5, b6 = _change(table, i, j)
+        start, left, right = _two_taps(here[c], here[c + 1], table)
+        first = np.uintp((y + start - 2) * width + GRID * c)
         for x in range(GRID):
-            p0, p1, p2, p3 = (
-                source[top, c, x],
-                source[top + 1, c, x],
-                source[top + 2, c, x],
-                source[top + 3, c, x],
-            )
-            p4, p5, p6 = source[top + 4, c, x], source[top + 5, c, x], source[top + 6, c, x]
-            even = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
-            change = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
-            line[c, x] = even + RAMP[x] * change
+            line[c, x] = _between(flat, first + np.uintp(x), np.uintp(width), left, right, RAMP[x])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -251,21 +238,44 @@ def _pull_across(
     shifted: FloatArray, line: FloatArray, margin: int, here: FloatArray, table: FloatArray
 ) -> None:
     """Fill (step, GRID) from the pixels around x + shift of a line that has a margin on both sides."""
-    unit = len(table) // 2
     for c in range(len(shifted)):
-        start = int(np.floor(min(here[c], here[c + 1])))
-        i = min(int((here[c] - start) * unit + 0.5), 2 * unit)
-        j = min(int((here[c + 1] - start) * unit + 0.5), 2 * unit)
-        a0, a1, a2, a3, a4, a5, a6 = _row(table, i)
-        b0, b1, b2, b3, b4, b5, b6 = _change(table, i, j)
-        near = line[margin + GRID * c + start - 2 :]
+        start, left, right = _two_taps(here[c], here[c + 1], table)
+        first = np.uintp(margin + GRID * c + start - 2)
         for x in range(GRID):
-            p0, p1, p2, p3, p4, p5, p6 = (
-                near[x], near[x + 1], near[x + 2], near[x + 3], near[x + 4], near[x + 5], near[x + 6],
-            )  # fmt: skip
-            even = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
-            change = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
-            shifted[c, x] = even + RAMP[x] * change
+            shifted[c, x] = _between(line, first + np.uintp(x), np.uintp(1), left, right, RAMP[x])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def _two_taps(left: float, right: float, table: FloatArray) -> Any:
+    """The whole px below shifts at the ends of a step, and the taps there."""
+    start = np.floor(min(left, right))
+    unit, most = np.float32(len(table) // 2), np.intp(len(table) - 1)
+    i = min(np.intp((left - start) * unit + np.float32(0.5)), most)
+    j = min(np.intp((right - start) * unit + np.float32(0.5)), most)
+    return np.intp(start), _row(table, np.uintp(i)), _row(table, np.uintp(j))
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _row(table: FloatArray, i: Any) -> tuple[float, ...]:
+    return table[i, 0], table[i, 1], table[i, 2], table[i, 3], table[i, 4], table[i, 5], table[i, 6]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
+def _between(
+    flat: FloatArray, first: Any, step: Any, left: tuple[float, ...], right: tuple[float, ...], part: float
+) -> Any:
+    """What two sets of taps make of seven pixels ``step`` apart, in between linear.
+
+    Places are unsigned: numba looks whether others are to be counted from the end.
+    """
+    p0, p1, p2 = flat[first], flat[first + step], flat[first + np.uintp(2) * step]
+    p3, p4 = flat[first + np.uintp(3) * step], flat[first + np.uintp(4) * step]
+    p5, p6 = flat[first + np.uintp(5) * step], flat[first + np.uintp(6) * step]
+    a0, a1, a2, a3, a4, a5, a6 = left
+    b0, b1, b2, b3, b4, b5, b6 = right
+    one = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
+    two = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
+    return one + part * (two - one)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -276,26 +286,6 @@ def _add_rows(sums: FloatArray, r: int, y: int, rows: FloatArray, place: int, we
         sums[r, y, x] += (
             wa * rows[0, place, x] + wb * rows[1, place, x] + wc * rows[2, place, x] + wd * rows[3, place, x]
         )
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _row(table: FloatArray, i: int) -> tuple[float, ...]:
-    return table[i, 0], table[i, 1], table[i, 2], table[i, 3], table[i, 4], table[i, 5], table[i, 6]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _change(table: FloatArray, i: int, j: int) -> tuple[float, ...]:
-    """By how much the taps change from one px of a step to the next."""
-    unit = np.float32(1 / GRID)
-    return (
-        (table[j, 0] - table[i, 0]) * unit,
-        (table[j, 1] - table[i, 1]) * unit,
-        (table[j, 2] - table[i, 2]) * unit,
-        (table[j, 3] - table[i, 3]) * unit,
-        (table[j, 4] - table[i, 4]) * unit,
-        (table[j, 5] - table[i, 5]) * unit,
-        (table[j, 6] - table[i, 6]) * unit,
-    )
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
