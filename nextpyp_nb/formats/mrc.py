@@ -220,9 +220,11 @@ def write_mrc(
     float64 becomes float32 (or float16 on request), bool and small uint8 become int8, other uint8 uint16.
     """
     array = np.asarray(array)
-    values = _storable(array, float16)
-    if values.ndim not in (2, 3) or 0 in values.shape:
-        raise ValueError(f"an MRC holds (y, x) or (n, y, x), got the shape {values.shape}")
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise ValueError(f"an MRC holds (y, x) or (n, y, x), got the shape {array.shape}")
+    # Of the array as it is: NumPy takes ten times as long over half precision.
+    low, high = array.min(), array.max()
+    values = _storable(array, float16, low, high)
     nz, ny, nx = values.shape if values.ndim == 3 else (1, *values.shape)
     volume = stack is False and values.ndim == 3
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
@@ -232,7 +234,8 @@ def write_mrc(
     header["cella"] = (nx * pixel_size, ny * pixel_size, (nz if volume else 1) * pixel_size)
     header["cellb"] = (90, 90, 90)
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-    header["dmin"], header["dmax"], header["dmean"] = _range(array, values.dtype)
+    header["dmin"], header["dmax"] = np.array([low, high]).astype(values.dtype)
+    header["dmean"] = array.mean(dtype=None if array.dtype == np.float32 else np.float64)
     header["rms"] = -1
     header["ispg"], header["nversion"] = int(volume), 20141
     header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
@@ -241,24 +244,16 @@ def write_mrc(
         np.ascontiguousarray(values).tofile(file)
 
 
-def _range(array: NDArray[Any], stored: np.dtype[Any]) -> tuple[float, float, float]:
-    """Least, largest and mean value; NumPy takes ten times as long over half precision."""
-    low, high = np.array([array.min(), array.max()]).astype(stored)
-    return float(low), float(high), float(array.mean(dtype=np.float64))
-
-
-def _storable(values: NDArray[Any], float16: bool) -> NDArray[Any]:
+def _storable(values: NDArray[Any], float16: bool, low: Any, high: Any) -> NDArray[Any]:
+    """Values, which lie between ``low`` and ``high``, in a type that an MRC can hold."""
     if values.dtype.kind == "f":
         wanted = np.dtype("<f2" if float16 or values.dtype.itemsize == 2 else "<f4")
-        if (
-            wanted.itemsize == 2
-            and (largest := float(max(-values.min(initial=0), values.max(initial=0)))) > _FLOAT16_MAX
-        ):
+        if wanted.itemsize == 2 and (largest := float(max(-low, high))) > _FLOAT16_MAX:
             raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
         if wanted.itemsize == 2 and values.dtype == np.float32:
             return to_half(values)
         return values.astype(wanted, copy=False)
-    if values.dtype.kind == "b" or (values.dtype == np.uint8 and values.max(initial=0) < 128):
+    if values.dtype.kind == "b" or (values.dtype == np.uint8 and high < 128):
         return values.astype(np.int8)
     if values.dtype == np.uint8:
         return values.astype("<u2")
