@@ -38,10 +38,18 @@ class Counts:
         factor = self.factor()
         return factor, _gpu_motion.good_pixels(factor, xp=array_module(factor))
 
+    @cached_property
+    def _donors(self) -> Any:
+        """What fills the bad pixels of all frames (frame, place), where those are few."""
+        return donor_pixels(self.bad, self.places, 0, len(self.raw))
+
     def blocks(self, most: int = 1 << 30) -> Iterator[tuple[slice, Any]]:
         """Some frames at a time, ``most`` or fewer, with what fills their bad pixels (frame, place)."""
         n = len(self.raw)
         together = min(most, max(1, DONORS_AT_ONCE // max(len(self.places), 1)))
+        if together >= n:
+            yield slice(0, n), self._donors
+            return
         for first in range(0, n, together):
             last = min(first + together, n)
             yield slice(first, last), donor_pixels(self.bad, self.places, first, last)

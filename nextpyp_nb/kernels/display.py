@@ -33,7 +33,9 @@ def pictures(average: Any) -> tuple[Picture, Picture]:
 
 def _shrunk(average: Any, max_side: int) -> Any:
     xp = array_module(average)
-    image = xp.nan_to_num(xp.asarray(average, xp.float32))
+    image = xp.asarray(average, xp.float32)
+    if not math.isfinite(float(image.sum())):
+        image = xp.nan_to_num(image)
     shrink = max(max(image.shape) / max_side, 1.0)
     shape = tuple(max(1, round(length / shrink)) for length in image.shape)
     factor = max(1, int(shrink / 2))
@@ -47,7 +49,7 @@ def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Pic
     """Grey levels 0..255 between two percentiles; an even image becomes mid grey."""
     image = to_numpy(image)
     step = math.ceil(math.sqrt(image.size / 65_536))
-    low, high = np.percentile(image[::step, ::step], between)
+    low, high = np.percentile(image[::step, ::step], between).tolist()
     if not high > low:
         return np.full(image.shape, _GREY, np.uint8)
     return np.asarray(np.rint(np.clip((image - low) * (255.0 / (high - low)), 0, 255)), np.uint8)

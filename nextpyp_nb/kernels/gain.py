@@ -12,7 +12,7 @@ from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 THRESHOLD = 6.0
 BLOCK_CONTRAST = 3.0
 LINE_CONTRAST = 0.1
-TYPICAL = 1 << 16  # px that tell the usual count
+TYPICAL = 1 << 14  # px that tell the usual count
 FRAME_STEP, ATTEMPT_STEP = 0x9E3779B1, 0x7F4A7C15
 REACH_PX = (2, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)
 
@@ -72,7 +72,10 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     some = slice(None, None, counts.size // TYPICAL | 1)
     usual = counts.ravel()[some][~bad.ravel()[some]]
     counts[bad] = xp.median(usual if len(usual) else counts[~bad])
-    root = 2 * xp.sqrt(xp.maximum(counts, 0) + xp.float32(0.375))
+    root = xp.maximum(counts, 0)
+    root += xp.float32(0.375)
+    root = xp.sqrt(root, out=root)
+    root *= 2
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
     weight = (~bad).astype(xp.float32)
     counts *= weight

@@ -212,17 +212,18 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
         if image is not None and image.shape != shape:
             raise ValueError(f"the {name} is {image.shape}, expected {shape} as the frames")
     total = total_counts(frames)
-    bad = ~xp.isfinite(total)
-    if gain is not None:
-        bad |= gain <= 0
+    if hot_pixels:
+        bad = find_defects(total, gain)
+    else:
+        bad = ~xp.isfinite(total)
+        if gain is not None:
+            bad |= gain <= 0
     if defects is not None:
         bad |= xp.asarray(defects, dtype=bool)
-    if hot_pixels:
-        bad |= find_defects(total, gain)
     n_good = bad.size - int(xp.count_nonzero(bad))
     if not n_good:
         raise ValueError("no good pixel is left: check the gain reference, the defects and the frames")
-    mean = float(xp.where(bad, xp.float32(0), total).sum(dtype=xp.float64)) / n_good / len(frames)
+    mean = float(xp.where(bad, xp.float32(0), total).sum()) / n_good / len(frames)
     if mean <= 0:
         raise ValueError(f"the frames hold no counts (mean {mean:g}): was the beam on, is the file whole?")
     return bad, mean
