@@ -8,6 +8,7 @@ import { ICommandPalette, showErrorMessage } from '@jupyterlab/apputils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import { Kernel, KernelMessage } from '@jupyterlab/services';
 
 import { sessionsIcon } from './icons';
 import { request } from './request';
@@ -18,6 +19,38 @@ const CATEGORY = 'Cryo-EM';
 // How often a notebook whose kernel does not answer is opened again, and after how long, ms.
 const TRIES = 3;
 const PATIENCE = 15000;
+// How long JupyterLab itself waits for the widgets that a kernel has, ms.
+const WIDGETS = 4000;
+
+/**
+ * Settles once the kernel has said which widgets it has, as JupyterLab asks when it opens a notebook.
+ *
+ * What a page says while it is made would come before the answer: JupyterLab takes that for none, asks for
+ * each widget alone, and all windows on the kernel are busy with the answers.
+ */
+function widgets(kernel: Kernel.IKernelConnection): Promise<void> {
+  return new Promise(done => {
+    const heard = (
+      _: Kernel.IKernelConnection,
+      { msg }: Kernel.IAnyMessageArgs
+    ) => {
+      if (
+        msg.header.msg_type === 'comm_info_reply' ||
+        (KernelMessage.isCommMsgMsg(msg) &&
+          msg.content.data.method === 'update_states')
+      ) {
+        stop();
+      }
+    };
+    const stop = () => {
+      clearTimeout(late);
+      kernel.anyMessage.disconnect(heard);
+      done();
+    };
+    const late = setTimeout(stop, WIDGETS);
+    kernel.anyMessage.connect(heard);
+  });
+}
 
 /**
  * The notebook that `open` opens, with all its cells run.
@@ -28,6 +61,10 @@ const PATIENCE = 15000;
 async function run(open: () => Promise<NotebookPanel>): Promise<NotebookPanel> {
   for (let left = TRIES; ; left--) {
     const panel = await open();
+    const kernel = panel.sessionContext.session?.kernel;
+    if (kernel) {
+      await widgets(kernel);
+    }
     const ran = NotebookActions.runAll(panel.content, panel.sessionContext);
     const late = new Promise<null>(done =>
       setTimeout(() => done(null), PATIENCE)
