@@ -14,6 +14,7 @@ from nextpyp_nb.serving import answers, page_server, page_url
 from nextpyp_nb.session.lease import acquire
 from nextpyp_nb.session.store import Store
 from tests.browser.made import made_session
+from tests.browser.test_lab import wait_for_brightness
 
 pytestmark = pytest.mark.browser
 PORT = 18933
@@ -78,3 +79,35 @@ def test_the_kernel_of_a_closed_page_ends_and_that_of_an_open_one_stays(chromium
     assert _runs(url, kernels[0])
     expect(pages[0].locator(".nb-track-transfer")).to_contain_text(f"{number} waiting")
     pages[0].close()
+
+
+def test_a_page_is_heard_though_an_answer_of_the_kernel_was_lost(chromium, whole):
+    """As after a laptop slept: widgets say no more while they wait for an answer."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)
+    drawn, lost = [], []
+
+    def connect(socket):
+        def lose(message):
+            if drawn and not lost and b'"idle"' in message and b"comm_msg" in message:
+                lost.append(message)
+            else:
+                socket.send(message)
+
+        socket.connect_to_server().on_message(lose)
+
+    page.route_web_socket(lambda address: "/channels" in address, connect)
+    page.goto(whole[0])
+    page.locator(".nb-session-line", has=page.get_by_title("grid", exact=True)).locator(".nb-open").click()
+    page.locator(".nb-tab-table").first.click()
+    wait_for_brightness(page, lambda value: value > 200)
+    # The pages behind the tabs come when the browser is quiet; then only the beat speaks.
+    page.wait_for_function("document.querySelectorAll('.nb-pages > *').length === 7")
+    page.wait_for_timeout(3000)
+    drawn.append(True)
+    while not lost:
+        page.wait_for_timeout(200)
+    # The page around the Table's canvas stays as it is.
+    page.evaluate("() => { document.body.dataset.jpThemeLight = 'false'; }")
+    wait_for_brightness(page, lambda value: value < 150)
+    page.close()

@@ -102,8 +102,15 @@ DRAWN = {
 }
 
 
-def _brightness(place):
-    return np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("L")).mean()
+def wait_for_brightness(page, right):
+    """Until the Table is drawn in the colours of a theme: ``right`` for its mean brightness, 0 to 255."""
+    table = page.locator(".nb-app .nb-table canvas").first
+    for _ in range(30):
+        brightness = np.asarray(Image.open(io.BytesIO(table.screenshot())).convert("L")).mean()
+        if right(brightness):
+            return
+        page.wait_for_timeout(1000)
+    pytest.fail(f"the Table has a brightness of {brightness:.0f}")
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +193,8 @@ def test_a_box_a_key_and_a_tile_do_in_jupyterlab_what_they_do_elsewhere(opened):
     mark(page, 2, names[2])
     page.keyboard.press("x")
     expect(app.locator(".nb-table .nb-detail .nb-card-title b")).to_have_text(names[3])
+    mark(page, 2, names[2])
+    expect(app.locator(".nb-table .nb-figures")).to_contain_text("excluded")
     assert session.micrograph(names[2])["excluded"]
     app.locator(".nb-tab-gallery").first.click()
     app.locator(".nb-gallery-tile").nth(1).click()
@@ -193,17 +202,16 @@ def test_a_box_a_key_and_a_tile_do_in_jupyterlab_what_they_do_elsewhere(opened):
 
 
 def test_the_table_follows_the_theme_of_jupyterlab(opened):
-    page, app, _ = opened
+    page, app, session = opened
     app.locator(".nb-tab-table").first.click()
-    assert _brightness(app.locator(".nb-table canvas").first) > 200
+    app.locator(".nb-table-body").scroll_into_view_if_needed()
+    # What hears a click is drawn.
+    mark(page, 4, session.micrographs["name"].tolist()[-5])
+    wait_for_brightness(page, lambda value: value > 200)
     page.evaluate(
         "() => { window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}); }"
     )
-    for _ in range(30):
-        page.wait_for_timeout(1000)
-        if _brightness(app.locator(".nb-table canvas").first) < 80:
-            return
-    pytest.fail("the Table stays light")
+    wait_for_brightness(page, lambda value: value < 80)
 
 
 def test_the_palette_opens_the_list_of_sessions(page):

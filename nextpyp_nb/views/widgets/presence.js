@@ -6,6 +6,7 @@ if (!timeout.nbPatient) {
 }
 // Beats each second while the page is open; the kernel stops drawing when it hears nothing.
 function render({ model, el }) {
+  let answered = 0;
   // What others' widgets leave without a name for those who hear the page.
   function name() {
     document.querySelectorAll(".nb-app .noUi-handle:not([aria-label])").forEach((handle) => {
@@ -13,23 +14,26 @@ function render({ model, el }) {
     });
     document.querySelectorAll(".nb-app img:not([alt])").forEach((image) => { image.alt = "picture of a micrograph"; });
   }
+  // A message each time, with all of it: of a model only changes are sent, and none after a lost answer.
   const beat = () => {
     name();
-    model.set("beat", Date.now() / 1000);
-    model.set("dark", document.body.dataset.jpThemeLight === "false");
-    model.set("width", el.closest(".nb-app")?.clientWidth || 0);
-    model.save_changes();
+    model.send({
+      beat: Date.now() / 1000,
+      dark: document.body.dataset.jpThemeLight === "false",
+      width: el.closest(".nb-app")?.clientWidth || 0,
+      answered,
+    });
   };
   // What the kernel asks is answered once a page is drawn and the browser has nothing to do.
   const whenQuiet = (act) => (window.requestIdleCallback ?? setTimeout)(act);
   function answer() {
     if (!el.closest(".nb-app")?.querySelector(".nb-pages > *")) { setTimeout(() => whenQuiet(answer), 100); return; }
-    model.set("answered", model.get("asked"));
-    model.save_changes();
+    answered = model.get("asked");
+    beat();
   }
   const asked = () => whenQuiet(answer);
   model.on("change:asked", asked);
-  if (model.get("asked") !== model.get("answered")) asked();
+  if (model.get("asked")) asked();
   beat();
   const timer = setInterval(beat, 1000);
   el.style.display = "none";

@@ -16,20 +16,25 @@ class Presence(anywidget.AnyWidget):
 
     _esm = _HERE / "presence.js"
     _css = "".join((_HERE.parent / name).read_text() for name in ("style.css", "plots.css", "pages.css"))
-    beat = traitlets.Float(0.0).tag(sync=True)
-    dark = traitlets.Bool(False).tag(sync=True)
-    width = traitlets.Int(0).tag(sync=True)
+    beat = traitlets.Float(0.0)
+    dark = traitlets.Bool(False)
+    width = traitlets.Int(0)
     asked = traitlets.Int(0).tag(sync=True)
-    answered = traitlets.Int(0).tag(sync=True)
+    answered = traitlets.Int(0)
 
     def __init__(self, patience: float = 30.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.patience = patience
         self._heard = time.monotonic()
         self.observe(self._hear, "beat")
+        self.on_msg(self._take)
 
     def _hear(self, _: Any) -> None:
         self._heard = time.monotonic()
+
+    def _take(self, _: Any, said: dict[str, Any], __: Any) -> None:
+        for name in ("beat", "dark", "width", "answered"):
+            self.set_trait(name, said[name])
 
     @property
     def present(self) -> bool:
