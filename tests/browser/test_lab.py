@@ -150,12 +150,18 @@ def test_a_second_window_on_the_same_kernel_shows_the_session_too(chromium, lab,
         {"raw_data.location": "/x/*.tiff", "microscope.pixel_size": 1, "microscope.voltage": 300}
     )
     create_session("grid-8", settings=settings, root=lab[2]).close()
-    second = _window(chromium, lab)
+    second, sent = _window(chromium, lab), []
+    second.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(bytes(frame))))
     # The first page is still making those behind its tabs when the second window comes.
     for window in (page, second):
         window.get_by_title("Cryo-EM sessions").click()
         window.locator("[data-session=grid-8]").get_by_text("Open", exact=True).click()
         window.wait_for_selector(".nb-app .nb-track-classify .nb-count-done", timeout=150_000)
+    # It must know the first page's widgets before there are more: JupyterLab would ask for each alone.
+    known, ran = (
+        next(n for n, frame in enumerate(sent) if said in frame) for said in (b"request_states", b"App(")
+    )
+    assert known < ran
     second.locator(".nb-app .nb-tab-settings").first.click()
     expect(second.locator(".nb-app .nb-field-raw_data-location input")).to_be_visible()
     second.close()
