@@ -49,17 +49,16 @@ def spline_moments(
     patches, frames, n = maps.shape[:3]
     fits, n_times = len(times), times.shape[2]
     moments = np.zeros((fits, patches, 3 + 2 * n_times + n_times * (n_times + 1)))
-    taps, read, offset = np.empty((2, 3, 4)), np.empty(5), np.empty(2)
     for j in range(fits):
         for p in range(patches):
             speed = _speeds(shapes[p], amounts[j])
             for f in range(frames):
                 if used[j, f]:
-                    offset[:] = -at[p, f]
+                    y, x = -at[p, f, 0], -at[p, f, 1]
                     for k in range(n_times):
-                        offset += times[j, f, k] * speed[k]
-                    _read_spline(maps, p, f, n, offset, taps, read)
-                    _add_moments(moments[j, p], read, times[j, f])
+                        y += times[j, f, k] * speed[k, 0]
+                        x += times[j, f, k] * speed[k, 1]
+                    _add_moments(moments[j, p], _read_spline(maps, p, f, n, y, x), times[j, f])
     return moments
 
 
@@ -73,18 +72,18 @@ def _speeds(shapes: FloatArray, amounts: FloatArray) -> FloatArray:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _add_moments(sums: FloatArray, read: FloatArray, time: FloatArray) -> None:
+def _add_moments(sums: FloatArray, read: tuple[float, ...], time: FloatArray) -> None:
     """Add what was read of one map to the moments of its patch."""
-    sums[0] += read[0]
-    sums[1] += read[3] + read[4]
-    sums[2] += read[1] ** 2 + read[2] ** 2
+    value, slope_y, slope_x, bend_y, bend_x = read
+    sums[0] += value
+    sums[1] += bend_y + bend_x
+    sums[2] += slope_y**2 + slope_x**2
     place = 3
     for k in range(len(time)):
-        for axis in range(2):
-            sums[place] += time[k] * read[1 + axis]
-            place += 1
-    for axis in range(2):
-        peak = max(-read[3 + axis], 0.0)
+        sums[place] += time[k] * slope_y
+        sums[place + 1] += time[k] * slope_x
+        place += 2
+    for peak in (max(-bend_y, 0.0), max(-bend_x, 0.0)):
         for k in range(len(time)):
             for i in range(k, len(time)):
                 sums[place] += time[k] * time[i] * peak
@@ -92,38 +91,40 @@ def _add_moments(sums: FloatArray, read: FloatArray, time: FloatArray) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _read_spline(
-    maps: FloatArray, p: int, f: int, n: int, offset: FloatArray, taps: FloatArray, read: FloatArray
-) -> None:
+def _read_spline(maps: FloatArray, p: int, f: int, n: int, y: float, x: float) -> tuple[float, ...]:
     """Value, slope along y and x, curvature along y and x of a map at an offset from its middle."""
-    first_y = _taps(offset[0] + n // 2, n, taps[0])
-    first_x = _taps(offset[1] + n // 2, n, taps[1])
-    read[:] = 0
+    first_y, down, steep_y, bent_y = _taps(y + n // 2, n)
+    first_x, across, steep_x, bent_x = _taps(x + n // 2, n)
+    value, slope_y, slope_x, bend_y, bend_x = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(4):
         even, first, second = 0.0, 0.0, 0.0
         for j in range(4):
             point = maps[p, f, first_y + i, first_x + j]
-            even += taps[1, 0, j] * point
-            first += taps[1, 1, j] * point
-            second += taps[1, 2, j] * point
-        read[0] += taps[0, 0, i] * even
-        read[1] += taps[0, 1, i] * even
-        read[2] += taps[0, 0, i] * first
-        read[3] += taps[0, 2, i] * even
-        read[4] += taps[0, 0, i] * second
+            even += across[j] * point
+            first += steep_x[j] * point
+            second += bent_x[j] * point
+        value += down[i] * even
+        slope_y += steep_y[i] * even
+        slope_x += down[i] * first
+        bend_y += bent_y[i] * even
+        bend_x += down[i] * second
+    return value, slope_y, slope_x, bend_y, bend_x
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _taps(place: float, n: int, taps: FloatArray) -> int:
-    """Weights of value, slope and curvature at a place; where the first of the four points is."""
+def _taps(place: float, n: int) -> Any:
+    """Where the first of four points is, and their weights for value, slope and curvature at a place."""
     inside = min(max(place, 1.0), n - 2 - 1e-6)
     first = int(inside)
     t = inside - first
-    taps[0, 0], taps[0, 1] = (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6
-    taps[0, 2], taps[0, 3] = (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
-    taps[1, 0], taps[1, 1] = -((1 - t) ** 2) / 2, (3 * t**2 - 4 * t) / 2
-    taps[1, 2], taps[1, 3] = (-3 * t**2 + 2 * t + 1) / 2, t**2 / 2
-    taps[2, 0], taps[2, 1], taps[2, 2], taps[2, 3] = 1 - t, 3 * t - 2, 1 - 3 * t, t
-    if place != inside:
-        taps[1] = 0
-    return first - 1
+    s = 1 - t
+    # Beyond the last but one point a map goes on level.
+    level = 1.0 if place == inside else 0.0
+    value = s**3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
+    slope = (
+        -level * s**2 / 2,
+        level * (3 * t**2 - 4 * t) / 2,
+        level * (-3 * t**2 + 2 * t + 1) / 2,
+        level * t**2 / 2,
+    )
+    return first - 1, value, slope, (s, 3 * t - 2, 1 - 3 * t, t)

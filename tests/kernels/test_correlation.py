@@ -42,9 +42,9 @@ def test_splines_are_read_as_scipy_reads_them():
         read = [scipy.ndimage.map_coordinates(m, 6 + place[:, None], order=3) for m, place in chosen]
         return np.reshape(read, (2, 3))
 
-    splines, read, taps = splines.astype(np.float32), np.empty((2, 3, 5)), np.empty((2, 3, 4))
+    splines, read = splines.astype(np.float32), np.empty((2, 3, 5))
     for p, f in np.ndindex(2, 3):
-        _cpu_correlation._read_spline(splines, p, f, 13, offset[p, f], taps, read[p, f])
+        read[p, f] = _cpu_correlation._read_spline(splines, p, f, 13, *offset[p, f])
     value, slope, bend = read[..., 0], read[..., 1:3], read[..., 3:]
     np.testing.assert_allclose(value, at(offset), atol=1e-4)
     for axis in range(2):
@@ -72,9 +72,9 @@ def test_moments_are_sums_of_what_is_read_of_the_splines():
     found = _cpu_correlation.spline_moments(maps, at, shapes, times, used, amounts)
     for fit, patch in np.ndindex(fits, patches):
         offset = np.einsum("s,ska,fk->fa", shapes[patch], amounts[fit], times[fit]) - at[patch]
-        read, taps = np.empty((frames, 5)), np.empty((2, 3, 4))
-        for f in range(frames):
-            _cpu_correlation._read_spline(maps, patch, f, 13, offset[f], taps, read[f])
+        read = np.array(
+            [_cpu_correlation._read_spline(maps, patch, f, 13, *offset[f]) for f in range(frames)]
+        )
         read, time = read[used[fit]], times[fit][used[fit]]
         peaks = np.maximum(-read[:, 3:], 0)
         i, k = np.triu_indices(n_times)
