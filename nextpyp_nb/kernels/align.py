@@ -9,9 +9,9 @@ import numpy as np
 from scipy.fft import prev_fast_len
 
 from nextpyp_nb.kernels import _gpu_motion
-from nextpyp_nb.kernels.backend import array_module, fft_module, ndimage_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
-from nextpyp_nb.kernels.fourier import bin_image
+from nextpyp_nb.kernels.fourier import bin_image, irfft2_in_place
 from nextpyp_nb.records import FloatArray
 
 SEARCH_PX = 64
@@ -180,7 +180,7 @@ class FrameSpectra:
         rows, columns = np.abs(self._band.ky) * self.shape[0] < ny / 2, (nx + 1) // 2
         half = array_module(values).zeros((count, ny, nx // 2 + 1), np.complex64)
         half[:, self._band.rows[rows] % ny, :columns] = 0.25 * values[:, rows, :columns]
-        return fft_module(half).irfft2(half, s=(ny, nx), overwrite_x=True)
+        return irfft2_in_place(half, (ny, nx))
 
     def _move_back(self, shifts: FloatArray) -> Any:
         """Move the frames back by ``shifts`` of them as recorded; their sum."""

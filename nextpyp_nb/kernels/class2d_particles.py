@@ -9,6 +9,7 @@ import numpy as np
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.ctf import ctf_image
+from nextpyp_nb.kernels.fourier import irfft2_in_place
 from nextpyp_nb.kernels.polar import PolarGrid
 from nextpyp_nb.records import Ctf
 
@@ -87,7 +88,7 @@ def ring_images(images: Any, grid: PolarGrid) -> Any:
 def _recentred(transform: Any, window: Any, box: int, grid: PolarGrid) -> Any:
     """Ring samples of the masked images whose padded transforms are given."""
     xp, fft = array_module(transform), fft_module(transform)
-    masked = fft.irfft2(transform, s=(2 * box, 2 * box)) * window
+    masked = irfft2_in_place(transform, (2 * box, 2 * box)) * window
     # The particle sits at pixel (box, box); this sign pattern moves it to (0, 0) of the torus.
     signs = 1.0 - 2.0 * (xp.arange(2 * box) % 2)
     out = fft.rfft2(masked) * (signs[:, None] * signs[: box + 1]).astype(xp.float32)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from nextpyp_nb.kernels.backend import array_module, fft_module
+from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.records import FloatArray
 
 
@@ -33,9 +33,20 @@ def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> A
         ky, kx = rfft_frequency(shape)
         transform *= xp.asarray(np.exp(-2 * (np.pi * soften * ky) ** 2))
         transform *= xp.asarray(np.exp(-2 * (np.pi * soften * kx[:, : transform.shape[-1]]) ** 2))
-    transform = fft.ifft(transform, axis=-2)
+    transform = fft.ifft(transform, axis=-2, overwrite_x=True)
     resized = fft.irfft(transform, n=shape[1], axis=-1)
     return resized * xp.float32(shape[0] * shape[1] / (ny * nx))
+
+
+def irfft2_in_place(transform: Any, shape: tuple[int, int]) -> Any:
+    """Images (..., *shape) of half spectra (..., y, x) of as many rows, which are not worth keeping.
+
+    SciPy's irfft2 makes a copy of them first, which costs half as much as the transform.
+    """
+    fft = fft_module(transform)
+    if on_gpu(transform):
+        return fft.irfft2(transform, s=shape, overwrite_x=True)
+    return fft.irfft(fft.ifft(transform, axis=-2, overwrite_x=True), n=shape[1], axis=-1)
 
 
 def bin_image(image: Any, factor: int) -> Any:

@@ -9,7 +9,7 @@ from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
 from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import combine_moments
-from nextpyp_nb.kernels.fourier import rfft_frequency
+from nextpyp_nb.kernels.fourier import irfft2_in_place, rfft_frequency
 from nextpyp_nb.records import FloatArray, field_basis, local_in_time
 
 TAPS = np.arange(-2, 4)
@@ -39,7 +39,7 @@ def sum_frames(
     some = shifts if local is None else _some_shifts(shifts, local)
     correction = _correction(shape, some, array_module(sums))
     if curves is None or plain is None:
-        return fft.irfft2(fft.rfft2(sums[0]) * correction, s=shape), None, None
+        return irfft2_in_place(fft.rfft2(sums[0]) * correction, shape), None, None
     weighted, average = combine_moments(sums, curves, plain)
     rest = sums[1 : 1 + further] if further and len(sums) > 1 else None
     if rest is not None:
@@ -47,7 +47,7 @@ def sum_frames(
     del sums
     average *= correction
     weighted *= correction
-    average, weighted = (fft.irfft2(mean, s=shape, overwrite_x=True) for mean in (average, weighted))
+    average, weighted = (irfft2_in_place(mean, shape) for mean in (average, weighted))
     return average, weighted, rest
 
 
@@ -58,7 +58,7 @@ def half_sums(frames: Counts, shifts: FloatArray, local: FloatArray | None = Non
     sums = _weighted_sums(frames, shifts, weights, local)
     fft, some = fft_module(sums), shifts if local is None else _some_shifts(shifts, local)
     correction = _correction(sums.shape[1:], some, array_module(sums))
-    even, odd = (fft.irfft2(fft.rfft2(half) * correction, s=half.shape) for half in sums)
+    even, odd = (irfft2_in_place(fft.rfft2(half) * correction, half.shape) for half in sums)
     return even, odd
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, to_numpy
 from nextpyp_nb.kernels.ctf import ctf_image
-from nextpyp_nb.kernels.fourier import radial_frequency, rfft_frequency
+from nextpyp_nb.kernels.fourier import irfft2_in_place, radial_frequency, rfft_frequency
 from nextpyp_nb.records import Ctf, FloatArray
 
 # Density fades over this share of the diameter: real particles are lumpy and seen from every side, so only
@@ -51,7 +51,7 @@ def gaussian_average(image: Any, valid: Any, sigma: float) -> Any:
     level = xp.median(image)
     weight = valid.astype(np.float32)
     sums = ((image - level) * weight, weight)
-    total, share = (fft.irfft2(fft.rfft2(a, s=shape) * blur, s=shape)[:ny, :nx] for a in sums)
+    total, share = (irfft2_in_place(fft.rfft2(a, s=shape) * blur, shape)[:ny, :nx] for a in sums)
     return level + total / xp.maximum(share, 1e-3)
 
 
@@ -151,7 +151,7 @@ def score_maps(
     for i, seen in enumerate(balls.seen):
         strength[i] = math.sqrt(float((twice * seen**2 / power).sum()) / (balls.shape[0] * balls.shape[1]))
         for scores, transform in zip(maps, transforms, strict=True):
-            scores[i] = fft.irfft2(transform * seen, s=balls.shape)[:ny, :nx] / strength[i]
+            scores[i] = irfft2_in_place(transform * seen, balls.shape)[:ny, :nx] / strength[i]
     return maps, strength
 
 
@@ -171,4 +171,4 @@ def balls_image(
         points = np.zeros(balls.shape, np.float32)
         np.add.at(points, (y, x), amplitudes[some])
         total = total + fft.rfft2(xp.asarray(points)) * balls.seen[size]
-    return fft.irfft2(total, s=balls.shape)[:ny, :nx]
+    return irfft2_in_place(total, balls.shape)[:ny, :nx]

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, in_threads
 from nextpyp_nb.kernels.ctf import ctf_image
-from nextpyp_nb.kernels.fourier import fast_even, radial_frequency
+from nextpyp_nb.kernels.fourier import fast_even, irfft2_in_place, radial_frequency
 from nextpyp_nb.kernels.matched_filter import noise_spectrum
 from nextpyp_nb.kernels.picking import check_picking, flat_darkness, scored_places
 from nextpyp_nb.records import Ctf, FloatArray, Picks
@@ -196,7 +196,7 @@ def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tu
         filters = fft.rfft(components[part, ::-1, ::-1], n=shape[1], axis=2)
         filters = fft.fft(filters, n=shape[0], axis=1)
         filters *= transform
-        maps[part] = fft.irfft2(filters, s=shape)[:, *middle]
+        maps[part] = irfft2_in_place(filters, shape)[:, *middle]
 
     # One stays in a core's cache; a card wants many.
     at_once = 1 if xp is np else count
