@@ -33,13 +33,13 @@ def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> A
         ky, kx = rfft_frequency(shape)
         transform *= xp.asarray(np.exp(-2 * (np.pi * soften * ky) ** 2))
         transform *= xp.asarray(np.exp(-2 * (np.pi * soften * kx[:, : transform.shape[-1]]) ** 2))
-    transform = fft.ifft(transform, axis=-2, overwrite_x=True)
-    resized = fft.irfft(transform, n=shape[1], axis=-1)
-    return resized * xp.float32(shape[0] * shape[1] / (ny * nx))
+    return irfft2_in_place(transform, shape) * xp.float32(shape[0] * shape[1] / (ny * nx))
 
 
 def irfft2_in_place(transform: Any, shape: tuple[int, int]) -> Any:
-    """Images (..., *shape) of half spectra (..., y, x) of as many rows, which are not worth keeping.
+    """Images (..., *shape) of half spectra (..., y, x) of as many rows, which are then used up.
+
+    Columns that they lack are 0.
 
     SciPy's irfft2 makes a copy of them first, which costs half as much as the transform.
     """

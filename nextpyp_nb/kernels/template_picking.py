@@ -202,7 +202,7 @@ def _responses(flat: Any, clean: Any, bank: TemplateBank, ctf: Ctf | None) -> tu
     at_once = 1 if xp is np else count
     in_threads(convolve, range(0, count, at_once), flat)
     weights = xp.asarray(bank.weights)
-    overlap = _overlap(components, fft.irfft2(white * white, s=shape))
+    overlap = _overlap(components, irfft2_in_place(white * white, shape))
     norm = xp.sqrt(((weights @ overlap) * weights).sum(axis=1, keepdims=True))
     return maps, weights / norm
 

@@ -196,7 +196,10 @@ def _is_micrograph(exposure: Exposure, settings: Settings) -> bool:
 
 def _write_averages(corrected: CorrectedMovie, places: Places, settings: Settings) -> None:
     pixel_size = settings.microscope.pixel_size * settings.raw_data.binning
-    invert = settings.raw_data.invert
+
+    def stored(image: Any) -> Any:
+        return -to_numpy(image) if settings.raw_data.invert else to_numpy(image)
+
     even, odd = corrected.halves or (None, None)
     kinds = {
         "average": corrected.average, "weighted": corrected.weighted, "rest": corrected.rest,
@@ -206,14 +209,12 @@ def _write_averages(corrected: CorrectedMovie, places: Places, settings: Setting
         if image is None:
             path.unlink(missing_ok=True)
         else:
-            host = -to_numpy(image) if invert else to_numpy(image)
             path.parent.mkdir(parents=True, exist_ok=True)
             # Values of unknown scale may not fit into 16 bits.
             half = settings.motion.half_precision and np.isfinite(corrected.mean_dose)
-            write_mrc(path, host, pixel_size=pixel_size, float16=bool(half))
+            write_mrc(path, stored(image), pixel_size=pixel_size, float16=bool(half))
     shown = corrected.weighted if corrected.weighted is not None else corrected.average
-    shown = -to_numpy(shown) if invert else to_numpy(shown)
-    for kind, picture in zip(("preview", "thumb"), pictures(shown), strict=True):
+    for kind, picture in zip(("preview", "thumb"), pictures(stored(shown)), strict=True):
         write_jpeg(places(kind), picture)
 
 
