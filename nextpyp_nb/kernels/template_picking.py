@@ -19,7 +19,8 @@ from nextpyp_nb.records import Ctf, FloatArray, Picks
 _COMPONENTS = 30
 # Views of a map.
 _DIRECTIONS = 36
-_PIXELS_AT_ONCE, _PIXELS_AT_ONCE_ON_GPU = 1 << 9, 1 << 16
+# Scores of so many pixels stay in a core's cache; a card or a thread takes a band.
+_PIXELS_AT_ONCE, _BAND = 1 << 9, 1 << 15
 # So much higher than five sizes do hundreds of rotated templates score by chance: in noise as wide as a
 # micrograph nothing may be taken, because what is taken there looks like the templates.
 _MORE_TRIALS = 1.6
@@ -29,10 +30,15 @@ _LEAST = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateBank:
-    """Rotated templates as ``weights`` (templates, k) of orthonormal ``components`` (k, box, box)."""
+    """Rotated templates as ``weights`` (templates, k) of orthonormal ``components`` (k, box, box).
+
+    The first ``even`` components look the same upside down, and the others change their sign. So the weights
+    of half a turn do for all.
+    """
 
     components: FloatArray
     weights: FloatArray
+    even: int
     pixel_size: float
     radius: float
 
@@ -61,22 +67,17 @@ def template_bank(
         raise ValueError("every template is blank: give a stack of class averages")
     coarse_pixel = pixel_size * max(1, int(_fineness(radius, template_low_pass) / pixel_size))
     smooth = _low_passed(templates, template_pixel_size, template_low_pass, radius)
-    rotated = _rotated(smooth, coarse_pixel / template_pixel_size, 1.4 * radius / coarse_pixel,
-                       math.ceil(2.0 * math.pi * radius / template_low_pass))  # fmt: skip
-    flat = rotated.reshape(len(rotated), -1)
-    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    many = len(flat) > flat.shape[1]
-    power, vectors = np.linalg.eigh(flat.T @ flat if many else flat @ flat.T)
-    kept = (np.arange(len(power)) >= len(power) - _COMPONENTS) & (power > 1e-5 * power[-1])
-    if many:
-        components = vectors[:, kept].T
-        weights = flat @ vectors[:, kept]
-    else:
-        components = (vectors[:, kept].T @ flat) / np.sqrt(power[kept])[:, None]
-        weights = vectors[:, kept] * np.sqrt(power[kept])
+    turns = math.ceil(math.pi * radius / template_low_pass)
+    rotated = _rotated(smooth, coarse_pixel / template_pixel_size, 1.4 * radius / coarse_pixel, turns)
+    rotated /= np.linalg.norm(rotated, axis=(1, 2), keepdims=True)
+    opposite = rotated[:, ::-1, ::-1]
+    parts = [_principal(0.5 * (rotated + sign * opposite)) for sign in (1, -1)]
+    power = np.concatenate([p for p, _, _ in parts])
+    kept = power > max(1e-5 * power.max(), np.sort(power)[:-_COMPONENTS].max(initial=0.0))
     return TemplateBank(
-        components=components.reshape(-1, *rotated.shape[1:]).astype(np.float32),
-        weights=weights.astype(np.float32), pixel_size=coarse_pixel, radius=radius,
+        components=np.concatenate([c for _, c, _ in parts])[kept],
+        weights=np.concatenate([w for _, _, w in parts], axis=1)[:, kept],
+        even=int(kept[: len(parts[0][0])].sum()), pixel_size=coarse_pixel, radius=radius,
     )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def find_by_template(
             f"templates for {bank.pixel_size:g} Å a pixel do not fit a micrograph of {pixel_size:g} Å"
         )
     flat, clean = flat_darkness(average, factor, bank.pixel_size, bank.radius, ignore_contamination)
-    best, worst = _extremes(*_responses(flat, clean, bank, ctf))
+    best, worst = _extremes(*_responses(flat, clean, bank, ctf), bank.even)
     found = scored_places(
         best, -worst, clean, factor=factor, pixel_size=pixel_size, radius=bank.radius, distance=distance,
         trials=_MORE_TRIALS,
@@ -156,14 +157,25 @@ def _low_passed(templates: FloatArray, pixel_size: float, low_pass: float, radiu
     return np.asarray(smooth, np.float32)
 
 
+def _principal(images: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Power (k,), principal components (k, box, box) and their weights in ``images`` (n, box, box)."""
+    flat = images.reshape(len(images), -1)
+    many = len(flat) > flat.shape[1]
+    power, vectors = np.linalg.eigh(flat.T @ flat if many else flat @ flat.T)
+    power, vectors = power[power > 0], vectors[:, power > 0]
+    components = vectors.T if many else (vectors.T @ flat) / np.sqrt(power)[:, None]
+    weights = flat @ vectors if many else vectors * np.sqrt(power)
+    return power, components.reshape(-1, *images.shape[1:]), weights
+
+
 def _rotated(templates: FloatArray, scale: float, reach: float, turns: int) -> FloatArray:
-    """Every template turned ``turns`` times on a grid ``scale`` px apart, (n * turns, box, box)."""
+    """Templates in ``turns`` steps of half a turn on a grid ``scale`` px apart, (n * turns, box, box)."""
     middle = math.ceil(reach) + 1
     box = 2 * middle + 1
     rotated = np.empty((len(templates), turns, box, box), np.float32)
     centre = np.array([n // 2 for n in templates.shape[-2:]])
     for turn in range(turns):
-        angle = 2.0 * math.pi * turn / turns
+        angle = math.pi * turn / turns
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = scale * np.array([[cos, -sin], [sin, cos]])
         for number, template in enumerate(templates):
@@ -221,18 +233,20 @@ def _overlap(components: Any, likeness: Any) -> Any:
     return ((spectra * weight.ravel()) @ spectra.conj().T).real
 
 
-def _extremes(maps: Any, weights: Any) -> tuple[Any, Any]:
-    """Highest and lowest score over all templates, (y, x) each."""
+def _extremes(maps: Any, weights: Any, even: int) -> tuple[Any, Any]:
+    """Highest and lowest score over all templates and what they look like upside down, (y, x) each."""
     xp = array_module(maps)
     flat = maps.reshape(len(maps), -1)
     best, worst = xp.empty(flat.shape[1], np.float32), xp.empty(flat.shape[1], np.float32)
 
-    def score(start: int) -> None:
-        part = slice(start, start + at_once)
-        scores = weights @ flat[:, part]
-        scores.max(axis=0, out=best[part])
-        scores.min(axis=0, out=worst[part])
+    def score(band: int) -> None:
+        for start in range(band, min(band + _BAND, flat.shape[1]), at_once):
+            part = slice(start, start + at_once)
+            scores = weights[:, :even] @ flat[:even, part]
+            turning = xp.abs(weights[:, even:] @ flat[even:, part])
+            (scores + turning).max(axis=0, out=best[part])
+            (scores - turning).min(axis=0, out=worst[part])
 
-    at_once = _PIXELS_AT_ONCE if xp is np else _PIXELS_AT_ONCE_ON_GPU
-    in_threads(score, range(0, flat.shape[1], at_once), maps)
+    at_once = _PIXELS_AT_ONCE if xp is np else _BAND
+    in_threads(score, range(0, flat.shape[1], _BAND), maps)
     return best.reshape(maps.shape[1:]), worst.reshape(maps.shape[1:])

@@ -16,22 +16,23 @@ CTF = Ctf(
 )  # fmt: skip
 
 
-def dumbbell():
-    """Two unequal blobs (box, box), the middle of mass at the middle of the box."""
+def dumbbell(first=15, second=15):
+    """Two blobs (box, box) so many px from its middle, which is the middle of their mass."""
     image = np.zeros((BOX, BOX), np.float32)
-    image[BOX // 2, BOX // 2 - 15], image[BOX // 2, BOX // 2 + 15] = 1.0, 1.0
+    image[BOX // 2, BOX // 2 - first], image[BOX // 2, BOX // 2 + second] = 1.0, first / second
     image = gaussian_filter(image, 6)
     return (image / image.max()).astype(np.float32)
 
 
-def drawn(seed, strength=2.0, shape=(620, 800)):
-    """A micrograph of the dumbbell in random directions under the CTF, and the centres (n, 2) px."""
+def drawn(seed, strength=2.0, shape=(620, 800), particle=None):
+    """A micrograph of dumbbells in random directions under the CTF, and the centres (n, 2) px."""
+    particle = dumbbell() if particle is None else particle
     rng = np.random.default_rng(seed)
     grid = np.mgrid[70 : shape[0] - 60 : 85, 70 : shape[1] - 60 : 85].reshape(2, -1).T
     centres = grid + rng.integers(-5, 6, grid.shape)
     specimen = np.zeros(shape)
     for y, x in centres:
-        view = rotate(dumbbell(), rng.uniform(0, 360), reshape=False, order=1)
+        view = rotate(particle, rng.uniform(0, 360), reshape=False, order=1)
         specimen[y - 48 : y + 49, x - 48 : x + 49] += view
     transform = np.fft.rfft2(specimen) * ctf_image(CTF, shape=shape, pixel_size=PIXEL)
     image = rng.normal(size=shape) - strength * np.fft.irfft2(transform, s=shape)
@@ -54,6 +55,16 @@ def test_finds_particles_in_every_direction(bank, seed):
     near = distance.min(axis=1) < 15
     assert np.median(distance.min(axis=1)[near]) * PIXEL < 6
     assert np.abs(offset[near].mean(axis=0)).max() < 0.5
+
+
+def test_scores_do_not_depend_on_which_end_is_up():
+    lopsided = dumbbell(8, 24)
+    bank = template_bank(lopsided[None], template_pixel_size=PIXEL, pixel_size=PIXEL, radius=RADIUS)
+    average, centres = drawn(5, strength=6.0, particle=lopsided)
+    picks = find_by_template(average, bank, pixel_size=PIXEL, ctf=CTF)
+    best = slice(len(centres))
+    assert (cdist(picks.centres[best], centres).min(axis=0) < 15).all()
+    assert picks.scores[best].min() > 0.8 * np.median(picks.scores[best])
 
 
 def test_templates_of_another_pixel_size_find_the_same(bank):
