@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
-from nextpyp_nb.kernels.matched_filter import block_mean, clip_outliers, gaussian_average
+from nextpyp_nb.kernels.fourier import bin_image
+from nextpyp_nb.kernels.matched_filter import clip_outliers, gaussian_average
 from nextpyp_nb.records import FloatArray
 
 # Two clusters of grey level further apart than this many of their own standard deviations are two materials;
@@ -25,7 +26,7 @@ def junk_mask(average: Any, *, pixel_size: float, radius: float) -> Any:
     """
     xp = array_module(average)
     factor = max(1, int(radius / 6.0 / pixel_size))
-    darkness = -block_mean(xp.asarray(average, np.float32), factor)
+    darkness = -bin_image(xp.asarray(average, np.float32), factor)
     mask = _coarse_mask(darkness, radius / (pixel_size * factor))
     mask = mask.repeat(factor, axis=0).repeat(factor, axis=1)
     spare = [(0, n - m) for n, m in zip(average.shape, mask.shape, strict=True)]
@@ -115,7 +116,8 @@ def _tidy(excess: Any, radius_px: float) -> Any:
         return xp.zeros(excess.shape, bool)
     particle = math.pi * radius_px**2
     area = xp.bincount(labels.ravel(), minlength=count + 1)
-    peak = xp.asarray(ndimage.maximum(excess, labels, xp.arange(count + 1)))
+    inside = labels > 0
+    peak = xp.asarray(ndimage.maximum(excess[inside], labels[inside], xp.arange(count + 1)))
     counts = (area > 1.5 * particle) | ((area > 0.5 * particle) & (peak > 4.0))
     counts[0] = False
     kept = counts[labels]

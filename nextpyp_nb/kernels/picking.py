@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from scipy.special import ndtri
 
+from nextpyp_nb.kernels._cpu_picking import winners
 from nextpyp_nb.kernels.backend import array_module, to_numpy
+from nextpyp_nb.kernels.fourier import bin_image
 from nextpyp_nb.kernels.junk import junk_mask
 from nextpyp_nb.kernels.matched_filter import (
     balls_image,
     balls_of,
-    block_mean,
     clip_outliers,
     gaussian_average,
     noise_spectrum,
@@ -165,7 +166,7 @@ def flat_darkness(
     ``coarse_pixel``, the pixel after binning, and ``radius`` in Å.
     """
     xp = array_module(average)
-    coarse = clip_outliers(-block_mean(xp.asarray(average, np.float32), factor))
+    coarse = clip_outliers(-bin_image(xp.asarray(average, np.float32), factor))
     if not float(coarse.std()) > 0:
         raise ValueError("the micrograph is blank or holds values that are not numbers: look at the movie")
     clean = xp.ones(coarse.shape, bool)
@@ -291,17 +292,13 @@ def _maxima(score: Any, clean: Any, least: float) -> tuple[FloatArray, FloatArra
 
 def _winners(centres: FloatArray, reach: FloatArray) -> NDArray[np.intp]:
     """Which of the ``centres`` (n, 2), best first, stay: the better of two nearer than both ``reach``."""
-    alive = np.ones(len(centres), bool)
-    if len(centres) < 2:
-        return np.flatnonzero(alive)
-    tree, farthest = KDTree(centres), float(reach.max())
-    for i in range(len(centres)):
-        if alive[i]:
-            near = np.array(tree.query_ball_point(centres[i], reach[i] + farthest))
-            near = near[near > i]
-            apart = np.hypot(*(centres[near] - centres[i]).T)
-            alive[near[apart <= reach[i] + reach[near]]] = False
-    return np.flatnonzero(alive)
+    if len(centres) == 0:
+        return np.zeros(0, np.intp)
+    order = np.argsort(centres[:, 0])
+    best_first = np.argsort(order)
+    y, x = centres[order].T.astype(float)
+    alive = winners(y, x, reach[order].astype(float), best_first)
+    return np.flatnonzero(alive[best_first])
 
 
 def _threshold(

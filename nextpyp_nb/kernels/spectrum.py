@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from nextpyp_nb.kernels.backend import array_module, fft_module, in_threads, to_numpy
-from nextpyp_nb.kernels.matched_filter import block_mean
+from nextpyp_nb.kernels.fourier import bin_image
 from nextpyp_nb.kernels.polar_grid import PolarGrid, polar_grid
 from nextpyp_nb.records import FloatArray
 
@@ -183,8 +183,7 @@ def _window(side: int) -> FloatArray:
 
 def _typical(average: Any, corners: list[_Corner], side: int) -> list[bool]:
     """Which tiles look like the rest: no strong edge, ice chunk or unexposed corner; at least half stay."""
-    ny, nx = (length // _BLOCK * _BLOCK for length in average.shape)
-    blocks = to_numpy(block_mean(average[:ny, :nx], _BLOCK))
+    blocks = to_numpy(bin_image(average, _BLOCK))
     reach = max(side // _BLOCK, 1)
     cut = [
         blocks[y // _BLOCK : y // _BLOCK + reach, x // _BLOCK : x // _BLOCK + reach] for *_, y, x in corners
