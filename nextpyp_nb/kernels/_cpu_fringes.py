@@ -9,6 +9,7 @@ import numpy as np
 from nextpyp_nb.records import FloatArray
 
 _PER_TURN = 0.5 / math.pi
+_RIDGE = 1e-7
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -74,6 +75,44 @@ def ring_sums(
             sums[1, r] += weighted * fringe
             sums[2, r] += pull[sector, r] * fringe
     return sums
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def normal_matrix(
+    weighted: FloatArray, squared: FloatArray, smooth: FloatArray, evenness: FloatArray, crossed: FloatArray,
+    squares: FloatArray,
+) -> Any:  # fmt: skip
+    """Normal matrix (n + m, n + m) of background and amplitude, from sums over sectors (rings,).
+
+    ``smooth`` (n, n) is its part of the background alone; ``crossed`` (rings, n m) and ``squares``
+    (rings, m²) are products of the splines, ``evenness`` (m, m) restrains the amplitude.
+    """
+    n, m = len(smooth), len(evenness)
+    matrix = np.empty((n + m, n + m))
+    matrix[:n, :n] = smooth
+    matrix[:n, n:] = (weighted @ crossed).reshape(n, m)
+    matrix[n:, :n] = matrix[:n, n:].T
+    matrix[n:, n:] = (squared @ squares).reshape(m, m) + evenness
+    damping = _RIDGE * np.trace(matrix) / (n + m)
+    for k in range(n + m):
+        matrix[k, k] += damping
+    return matrix
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def fit_rings(
+    sums: FloatArray, pulled: FloatArray, smooth: FloatArray, evenness: FloatArray, crossed: FloatArray,
+    squares: FloatArray, background: FloatArray, amplitude: FloatArray,
+) -> Any:  # fmt: skip
+    """Background and amplitude (rings,) that fit best, and the weighted sum of squares that they explain.
+
+    ``sums`` (3, rings) as `ring_sums` gives them, ``pulled`` (n,) the power's products with the splines of
+    the ``background`` (rings, n); those of the ``amplitude`` are (rings, m), the rest as in `normal_matrix`.
+    """
+    n = len(smooth)
+    right = np.concatenate((pulled, sums[2] @ amplitude))
+    found = np.linalg.solve(normal_matrix(sums[0], sums[1], smooth, evenness, crossed, squares), right)
+    return background @ found[:n], amplitude @ found[n:], found @ right
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]

@@ -103,15 +103,19 @@ def sampled_error(
     noise, covariance, steadied = _foretold(model, spectrum, here, free)
     lengths, directions = np.linalg.eigh(covariance)
     root = directions * np.sqrt(np.maximum(lengths, 0.0))
+    steps = np.zeros((_STEPS, len(here)))
+    steps[:, free] = random.standard_normal((_STEPS, len(root))) @ root.T
+    steps *= 10.0 ** random.uniform(-0.5, 0.5, (_STEPS, 1))
+    if len(places) > 1:
+        leaps = np.flatnonzero(random.random(_STEPS) < _LEAPS)
+        first = random.integers(len(places), size=len(leaps))
+        other = first - random.integers(1, len(places), size=len(leaps))
+        steps[leaps] = 0.3 * steps[leaps] + places[first] - places[other]
+    chances = np.log(random.random(_STEPS))
     apart = np.empty(_STEPS)
-    for number in range(_STEPS):
-        step = np.zeros(len(here))
-        step[free] = root @ random.standard_normal(len(root)) * 10.0 ** random.uniform(-0.5, 0.5)
-        if len(places) > 1 and random.random() < _LEAPS:
-            first = random.integers(len(places))
-            step = 0.3 * step + places[first] - places[first - random.integers(1, len(places))]
+    for number, step in enumerate(steps):
         there = model.cost(here + step)[2]
-        likelier = random.random() < math.exp(min(0.0, (cost - there) / (2.0 * noise)))
+        likelier = chances[number] < (cost - there) / (2.0 * noise)
         if likelier and lowest <= here[0] + step[0] <= highest:
             here, cost = here + step, there
         apart[number] = abs(here[0] - places[0][0])

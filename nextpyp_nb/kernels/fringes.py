@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.ndimage import binary_dilation, binary_opening, median_filter
 
-from nextpyp_nb.kernels._cpu_fringes import ring_sums, slope_sums
+from nextpyp_nb.kernels._cpu_fringes import fit_rings, normal_matrix, ring_sums, slope_sums
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.polar_grid import PolarGrid
 from nextpyp_nb.records import FloatArray
@@ -113,37 +113,30 @@ class FringeModel:
 
     def solve(self, fringe: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """Background and amplitude per ring, and the weighted sum of squares left."""
+        return self._solved(self._sums(fringe))
+
+    def _sums(self, fringe: FloatArray) -> FloatArray:
+        """As `ring_sums`, of any fringes (sectors, rings)."""
         weighted = self.weight * fringe
-        return self._solved(
-            weighted.sum(axis=0), (weighted * fringe).sum(axis=0), (self._pull * fringe).sum(axis=0)
+        return np.stack(
+            [weighted.sum(axis=0), (weighted * fringe).sum(axis=0), (self._pull * fringe).sum(axis=0)]
         )
 
-    def _solved(
-        self, weighted: FloatArray, squared: FloatArray, pulled: FloatArray
-    ) -> tuple[FloatArray, FloatArray, float]:
-        """As ``solve``, from what `ring_sums` gives."""
-        right = np.concatenate((self._pulled, self.amplitude_basis.T @ pulled))
-        found = np.linalg.solve(self._normal(weighted, squared), right)
-        n = self.background_basis.shape[1]
-        left = self._square - float(found @ right)
-        return self.background_basis @ found[:n], self.amplitude_basis @ found[n:], left
+    def _solved(self, sums: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        background, amplitude, explained = fit_rings(
+            sums, self._pulled, *self._splines, self.background_basis, self.amplitude_basis
+        )
+        return background, amplitude, self._square - explained
+
+    @property
+    def _splines(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """What `normal_matrix` takes beside sums."""
+        return self.smooth, self.evenness, self.crossed, self.squared
 
     def rest(self, fringe: FloatArray) -> FloatArray:
         """The weighted sum of squares left in each ring (frequency,), as ``solve`` fits all of them."""
         background, amplitude, _ = self.solve(fringe)
         return np.asarray((self.weight * (self.power - background - amplitude * fringe) ** 2).sum(axis=0))
-
-    def _normal(self, weighted: FloatArray, squared: FloatArray) -> FloatArray:
-        """Normal matrix of background and amplitude, lightly damped, from sums over sectors (frequency,)."""
-        n = len(self.smooth)
-        matrix = np.empty((n + len(self.evenness), n + len(self.evenness)))
-        matrix[:n, :n] = self.smooth
-        matrix[:n, n:] = (weighted @ self.crossed).reshape(n, -1)
-        matrix[n:, :n] = matrix[:n, n:].T
-        matrix[n:, n:] = (squared @ self.squared).reshape(self.evenness.shape) + self.evenness
-        diagonal = matrix.ravel()[:: len(matrix) + 1]
-        diagonal += _RIDGE * diagonal.mean()
-        return matrix
 
     def _project(self, fringe: FloatArray, power: FloatArray) -> FloatArray:
         """Weighted products of ``power`` with the columns of background and amplitude."""
@@ -168,8 +161,8 @@ class FringeModel:
         _, curvature = self.slope(parameters, background, amplitude)
         arms = (amplitude * self.contrast * np.sin(twice) * self.arms)[free]
         cross = np.stack([self._project(fringe, arm) for arm in arms])
-        weighted = self.weight * fringe
-        normal = self._normal(weighted.sum(axis=0), (weighted * fringe).sum(axis=0))
+        weighted, squared, _ = self._sums(fringe)
+        normal = normal_matrix(weighted, squared, *self._splines)
         matrix = np.block([[normal, cross.T], [cross, curvature[np.ix_(free, free)]]])
         inverse = np.linalg.pinv(matrix, hermitian=True)[-len(arms) :]
         fit = background + amplitude * fringe
@@ -183,9 +176,8 @@ class FringeModel:
     def cost(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """As ``solve``, with negative amplitudes punished and the astigmatism restrained."""
         parameters = np.asarray(parameters, float)
-        background, amplitude, left = self._solved(
-            *ring_sums(self.bare, self.arms, parameters, self.contrast, self.weight, self._pull)
-        )
+        sums = ring_sums(self.bare, self.arms, parameters, self.contrast, self.weight, self._pull)
+        background, amplitude, left = self._solved(sums)
         negative = 0.5 * float(np.minimum(amplitude, 0.0) ** 2 @ self.ring_weight)
         restraint = self.prior * float(parameters[1] ** 2 + parameters[2] ** 2)
         return background, amplitude, left + _NEGATIVE * negative + restraint
