@@ -107,6 +107,16 @@ def bin_frames(raw: FloatArray, factor: FloatArray, size: int, small: FloatArray
                     small[f, row, x] = share * total
 
 
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def take_off(frames: FloatArray, still: FloatArray, mask: FloatArray) -> None:
+    """Take off frames (f, y, x) what stands still and multiply with a mask, both (y, x)."""
+    count, ny, nx = frames.shape
+    for f in range(count):
+        for y in range(ny):
+            for x in range(nx):
+                frames[f, y, x] = (frames[f, y, x] - still[y, x]) * mask[y, x]
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def add_filtered(total: Any, spectrum: Any, curve: FloatArray, ky: FloatArray, kx: FloatArray) -> None:
     """Add a spectrum (y, x) times a curve of its frequency to a sum; ``ky``, ``kx`` are in its samples."""
@@ -226,11 +236,17 @@ def _correct_row(
 def _pull_down(line: FloatArray, source: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
     """Fill a line (step, GRID) from the rows around y + shift, the shift given at the ends of each step."""
     flat, width = source.ravel(), source.shape[1] * GRID
+    down = np.uintp(width)
     for c in range(len(line)):
         start, left, right = _two_taps(here[c], here[c + 1], table)
         first = np.uintp((y + start - 2) * width + GRID * c)
-        for x in range(GRID):
-            line[c, x] = _between(flat, first + np.uintp(x), np.uintp(width), left, right, RAMP[x])
+        # The last tap counts only where shifts pass a whole px.
+        if left[6] == 0 and right[6] == 0:
+            for x in range(GRID):
+                line[c, x] = _between(flat, first + np.uintp(x), down, left[:6], right[:6], RAMP[x])
+        else:
+            for x in range(GRID):
+                line[c, x] = _between(flat, first + np.uintp(x), down, left, right, RAMP[x])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -241,8 +257,12 @@ def _pull_across(
     for c in range(len(shifted)):
         start, left, right = _two_taps(here[c], here[c + 1], table)
         first = np.uintp(margin + GRID * c + start - 2)
-        for x in range(GRID):
-            shifted[c, x] = _between(line, first + np.uintp(x), np.uintp(1), left, right, RAMP[x])
+        if left[6] == 0 and right[6] == 0:
+            for x in range(GRID):
+                shifted[c, x] = _between(line, first + np.uintp(x), np.uintp(1), left[:6], right[:6], RAMP[x])
+        else:
+            for x in range(GRID):
+                shifted[c, x] = _between(line, first + np.uintp(x), np.uintp(1), left, right, RAMP[x])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -264,17 +284,15 @@ def _row(table: FloatArray, i: Any) -> tuple[float, ...]:
 def _between(
     flat: FloatArray, first: Any, step: Any, left: tuple[float, ...], right: tuple[float, ...], part: float
 ) -> Any:
-    """What two sets of taps make of seven pixels ``step`` apart, in between linear.
+    """What two sets of taps make of as many pixels ``step`` apart, in between linear.
 
     Places are unsigned: numba looks whether others are to be counted from the end.
     """
-    p0, p1, p2 = flat[first], flat[first + step], flat[first + np.uintp(2) * step]
-    p3, p4 = flat[first + np.uintp(3) * step], flat[first + np.uintp(4) * step]
-    p5, p6 = flat[first + np.uintp(5) * step], flat[first + np.uintp(6) * step]
-    a0, a1, a2, a3, a4, a5, a6 = left
-    b0, b1, b2, b3, b4, b5, b6 = right
-    one = a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4 + a5 * p5 + a6 * p6
-    two = b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4 + b5 * p5 + b6 * p6
+    one, two = np.float32(0), np.float32(0)
+    for k in range(len(left)):
+        pixel = flat[first + np.uintp(k) * step]
+        one += left[k] * pixel
+        two += right[k] * pixel
     return one + part * (two - one)
 
 

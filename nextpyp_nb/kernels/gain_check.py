@@ -12,7 +12,7 @@ from nextpyp_nb.records import FloatArray
 
 FITS, OTHER, UNCLEAR = "fits", "another orientation fits better", "cannot tell yet"
 CORRECTED, FOREIGN = "movies look corrected already", "no orientation fits"
-MIDDLE_PX = (640, 1280)
+MIDDLE_PX = (384, 1280)
 WINDOW = 15
 GRID = 16
 CERTAIN = 6.0
