@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.fft import prev_fast_len
 
-from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
-from nextpyp_nb.kernels.backend import array_module, ndimage_module, on_gpu, to_numpy
+from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
-from nextpyp_nb.kernels.fourier import bin_image, irfft2_in_place
+from nextpyp_nb.kernels.fourier import irfft2_in_place
 from nextpyp_nb.records import FloatArray
 
 SEARCH_PX = 64
 FINE_PX = 6
 NEAR_PX = 3  # once all frames are there within a px
-EDGE_PX = 4
-EDGE_CONTRAST = 4.0
-FLAT_PX = 12
 FINE_ROUNDS = 4
 TOLERANCE_PX = 0.05
 COARSE, COARSE_BFACTOR = 4.0, 30.0  # times the fine one, at least px²
@@ -92,51 +88,11 @@ def _bridged(offsets: FloatArray, sure: Any) -> FloatArray:
     return np.stack([np.interp(frames, frames[sure], axis[sure]) for axis in offsets.T], axis=1)
 
 
-def moving_part(frames: Any) -> Any:
-    """Frames less what stands still, in place: the local mean taken off, and sharp edges masked."""
-    xp, nd = array_module(frames), ndimage_module(frames)
-    mean = _halved(frames.mean(axis=0))
-    slope = nd.gaussian_gradient_magnitude(mean, EDGE_PX / 2, mode="reflect")
-    edges = slope > EDGE_CONTRAST * xp.median(slope[::2, ::2])
-    mask = 1 - 4 * nd.gaussian_filter(edges.astype(xp.float32), EDGE_PX / 2, mode="reflect")
-    mask = xp.clip(mask, 0, 1)
-    # What is that smooth is found on pixels twice as large again.
-    seen, share = (
-        nd.gaussian_filter(_halved(image), FLAT_PX / 4, mode="reflect") for image in (mean * mask, mask)
-    )
-    local = _doubled(seen / xp.maximum(share, 1e-3), mean.shape)
-    if on_gpu(frames):
-        _gpu_motion.take_off(frames, local, mask, xp=xp)
-        return frames
-    _cpu_motion.take_off(frames, *(_doubled(image, frames.shape[1:]) for image in (local, mask)))
-    return frames
-
-
-def _halved(image: Any) -> Any:
-    """Means of 2 × 2 px: what is smooth over several px is smoothed at a fraction of the cost."""
-    ny, nx = image.shape
-    return bin_image(array_module(image).pad(image, ((0, ny % 2), (0, nx % 2)), mode="edge"), 2)
-
-
-def _doubled(image: Any, shape: tuple[int, int]) -> Any:
-    """A halved image at its former ``shape``, in between linear."""
-    xp = array_module(image)
-    for axis, length in enumerate(shape):
-        wide = xp.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(2)], mode="edge")
-        before, after = (wide[:-2], wide[2:]) if axis == 0 else (wide[:, :-2], wide[:, 2:])
-        pair = xp.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
-        doubled = list(image.shape)
-        doubled[axis] *= 2
-        image = pair.reshape(doubled)
-        image = image[:length] if axis == 0 else image[:, :length]
-    return image
-
-
 class FrameSpectra:
     """Low frequencies of frames (frame, y, x), moved back by what is known of their shifts.
 
-    ``frames`` hold what moves (``moving_part``); what correlates is damped by exp(-2 bfactor k²) with k in
-    cycles/px.
+    ``frames`` hold what moves (``moving_frames``) and may be made as they are asked for; what correlates is
+    damped by exp(-2 bfactor k²) with k in cycles/px.
     """
 
     def __init__(self, frames: Any, bfactor: float) -> None:
@@ -149,7 +105,7 @@ class FrameSpectra:
         together = FRAMES_AT_ONCE if on_gpu(frames) else 1
         for first in range(0, len(frames), together):
             some = slice(first, first + together)
-            self._values[0, some] = low_spectra(frames[some, :ny, :nx], self._band)
+            self._values[0, some] = low_spectra(frames[some][:, :ny, :nx], self._band)
         self._step = 1
 
     def damped(self, bfactor: float) -> "FrameSpectra":

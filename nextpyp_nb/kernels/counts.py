@@ -43,16 +43,16 @@ class Counts:
         """What fills the bad pixels of all frames (frame, place), where those are few."""
         return donor_pixels(self.bad, self.places, 0, len(self.raw))
 
-    def blocks(self, most: int = 1 << 30) -> Iterator[tuple[slice, Any]]:
+    def blocks(self, most: int = 1 << 30, within: slice = slice(None)) -> Iterator[tuple[slice, Any]]:
         """Some frames at a time, ``most`` or fewer, with what fills their bad pixels (frame, place)."""
-        n = len(self.raw)
-        together = min(most, max(1, DONORS_AT_ONCE // max(len(self.places), 1)))
-        if together >= n:
-            yield slice(0, n), self._donors
-            return
-        for first in range(0, n, together):
-            last = min(first + together, n)
-            yield slice(first, last), donor_pixels(self.bad, self.places, first, last)
+        first, last, _ = within.indices(len(self.raw))
+        together = max(1, DONORS_AT_ONCE // max(len(self.places), 1))
+        few = together >= len(self.raw)
+        together = min(most, together)
+        for begin in range(first, last, together):
+            end = min(begin + together, last)
+            some = slice(begin, end)
+            yield some, self._donors[some] if few else donor_pixels(self.bad, self.places, begin, end)
 
     def corrected(self) -> Iterator[tuple[int, Any]]:
         """Numbers and float32 frames (y, x), gain applied, bad pixels replaced; all in the same place."""

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nextpyp_nb.kernels import _cpu_motion, _gpu_motion
-from nextpyp_nb.kernels.align import FrameSpectra, align_frames, moving_part
-from nextpyp_nb.kernels.backend import array_module, on_gpu
+from nextpyp_nb.kernels.align import FrameSpectra, align_frames
+from nextpyp_nb.kernels.backend import array_module
 from nextpyp_nb.kernels.counts import Counts, total_counts
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import fourier_resize
@@ -15,6 +14,7 @@ from nextpyp_nb.kernels.frame_sum import half_sums, sum_frames
 from nextpyp_nb.kernels.gain import find_defects, replace_defects
 from nextpyp_nb.kernels.local_motion import fit_local_motion, frames_together
 from nextpyp_nb.kernels.magnification import stretched
+from nextpyp_nb.kernels.moving import moving_frames
 from nextpyp_nb.records import FloatArray, MotionModel
 
 ALIGN_PIXEL = 3.0
@@ -72,11 +72,13 @@ def correct_motion(  # noqa: PLR0913
     """
     doses = np.full(len(frames), 0.0 if dose_per_frame is None else dose_per_frame)
     frames = _chosen_frames(frames, first_frame, last_frame)
-    bad, mean_dose = _bad_pixels(frames, gain, defects, hot_pixels)
+    total = total_counts(frames)
+    bad, mean_dose = _bad_pixels(frames, total, gain, defects, hot_pixels)
     counts = Counts(raw=frames, gain=gain, bad=bad)
     shifts, local = _find_motion(
-        counts, method, pixel_size, bfactor=bfactor, group=group, whole_pixels=integer_shifts
+        counts, total, method, pixel_size, bfactor=bfactor, group=group, whole_pixels=integer_shifts
     )
+    del total  # before the sums are made
     exposures = (initial_dose + np.cumsum(doses))[first_frame : first_frame + len(frames)]
     dose = float(doses[first_frame : first_frame + len(frames)].mean())
     weighting = exposure_weighting and dose > 0
@@ -116,7 +118,7 @@ def group_sums(
     (frame, y, x) counts -> float32 (groups, y, x); frames left over join the last group. ``gain`` and
     ``defects`` as in `correct_motion`.
     """
-    bad, _ = _bad_pixels(frames, gain, defects, hot_pixels)
+    bad, _ = _bad_pixels(frames, total_counts(frames), gain, defects, hot_pixels)
     xp = array_module(frames)
     sums = xp.zeros((max(1, len(frames) // group), *frames.shape[1:]), xp.float32)
     for number, frame in Counts(raw=frames, gain=gain, bad=bad).corrected():
@@ -162,6 +164,7 @@ def take_micrograph(
 
 def _find_motion(
     counts: Counts,
+    total: Any,
     method: str,
     pixel_size: float,
     *,
@@ -169,15 +172,15 @@ def _find_motion(
     group: int,
     whole_pixels: bool,
 ) -> tuple[FloatArray, FloatArray | None]:
-    """Shifts (frame, 2) and local coefficients in px of the raw frames."""
+    """Shifts (frame, 2) and local coefficients in px of the raw frames, whose sum is ``total``."""
     if method not in METHODS:
         raise ValueError(f"alignment method is {method!r}, expected one of {', '.join(map(repr, METHODS))}")
     if method == "none":
         return np.zeros((len(counts.raw), 2)), None
     bin_ = _align_binning(counts.raw.shape[1:], pixel_size)
-    small = moving_part(_binned(counts, bin_))
-    spectra, half = FrameSpectra(small, bfactor / bin_**2), np.array(small.shape[1:]) / 2
-    del small
+    moving = moving_frames(counts, total, bin_)
+    spectra, half = FrameSpectra(moving, bfactor / bin_**2), np.array(moving.shape[1:]) / 2
+    del moving
     shifts = align_frames(spectra, group=group)
     local = None
     if method == "local" and not whole_pixels:
@@ -204,14 +207,13 @@ def _chosen_frames(frames: Any, first: int, last: int) -> Any:
     return frames[first:end]
 
 
-def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple[Any, float]:
+def _bad_pixels(frames: Any, total: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple[Any, float]:
     """The defect map of this movie and the mean of its good pixels, e⁻/px/frame."""
     xp = array_module(frames)
     shape = frames.shape[1:]
     for name, image in (("gain reference", gain), ("defect map", defects)):
         if image is not None and image.shape != shape:
             raise ValueError(f"the {name} is {image.shape}, expected {shape} as the frames")
-    total = total_counts(frames)
     if hot_pixels:
         bad = find_defects(total, gain)
     else:
@@ -232,27 +234,6 @@ def _bad_pixels(frames: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
     """Pixels that are added per side before alignment."""
     return max(1, min(round(ALIGN_PIXEL / pixel_size), min(shape) // 64))
-
-
-def _binned(counts: Counts, bin_: int) -> Any:
-    """Corrected frames with bin_ × bin_ pixels averaged, float32 (frame, y, x)."""
-    frames = counts.raw
-    xp = array_module(frames)
-    if on_gpu(frames):
-        return _gpu_motion.bin_frames(frames, *counts.sensor, bin_, xp=xp)
-    ny, nx = (n // bin_ for n in frames.shape[1:])
-    small = xp.empty((len(frames), ny, nx), xp.float32)
-    rows, columns = np.divmod(counts.places, frames.shape[2])
-    inside = (rows < ny * bin_) & (columns < nx * bin_)
-    holes = (rows[inside] // bin_, columns[inside] // bin_)
-    factor, share, half = counts.factor(), np.float32(1 / bin_**2), frames.dtype == np.float16
-    for some, donors in counts.blocks(_cpu_motion.TOGETHER if half else len(frames)):
-        # numba does not know half precision.
-        part = frames[some].astype(np.float32) if half else frames[some]
-        _cpu_motion.bin_frames(part, factor, bin_, small[some])
-        for frame, binned, fill in zip(part, small[some], donors[:, inside], strict=True):
-            np.add.at(binned, holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
-    return small
 
 
 def _finished(image: Any, magnification: tuple[float, float, float] | None, binning: int) -> Any:

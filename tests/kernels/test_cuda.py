@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nextpyp_nb.kernels import align, class2d_search, correlation, frame_sum, gain, motion
+from nextpyp_nb.kernels import class2d_search, correlation, frame_sum, gain, moving
 from nextpyp_nb.kernels._gpu_motion import GRID, good_pixels, sum_moved
 from nextpyp_nb.kernels.backend import to_numpy
 from nextpyp_nb.kernels.counts import Counts, total_counts
@@ -128,9 +128,7 @@ def test_frames_of_any_type_are_corrected_as_on_the_host(device, dtype):
     there = Counts(raw=device.put(frames), gain=device.put(factor), bad=device.put(bad))
     np.testing.assert_allclose(to_numpy(total_counts(there.raw)), total_counts(frames))
     for size in (1, 3):
-        np.testing.assert_allclose(
-            to_numpy(motion._binned(there, size)), motion._binned(host, size), rtol=1e-5
-        )
+        np.testing.assert_allclose(to_numpy(moving.binned(there, size)), moving.binned(host, size), rtol=1e-5)
     weights = rng.normal(size=(2, n)).astype(np.float32)
     sums = [frame_sum._weighted_sums(c, 9 * weights.T, weights, None) for c in (there, host)]
     np.testing.assert_allclose(to_numpy(sums[0]), sums[1], atol=2e-3)
@@ -152,5 +150,5 @@ def test_what_stands_still_is_taken_off_as_on_the_host(device):
     rng = np.random.default_rng(27)
     frames = rng.poisson(4.0, (5, 101, 128)).astype(np.float32) + np.linspace(0, 9, 128, dtype=np.float32)
     frames[:, 30:60, 40:90] += 20
-    found = align.moving_part(device.put(frames))
-    np.testing.assert_allclose(to_numpy(found), align.moving_part(frames.copy()), atol=1e-4)
+    found = moving.moving_part(device.put(frames))
+    np.testing.assert_allclose(to_numpy(found), moving.moving_part(frames.copy()), atol=1e-4)

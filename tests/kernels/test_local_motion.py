@@ -4,10 +4,11 @@ from scipy.ndimage import map_coordinates
 
 from nextpyp_nb.formats.motion_star import read_motion_star, write_motion_star
 from nextpyp_nb.kernels import frame_sum, motion
-from nextpyp_nb.kernels.align import FrameSpectra, moving_part
+from nextpyp_nb.kernels.align import FrameSpectra
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.fourier import rfft_frequency
 from nextpyp_nb.kernels.local_motion import fit_local_motion, frames_together
+from nextpyp_nb.kernels.moving import moving_part
 from nextpyp_nb.records import local_shifts
 
 SHAPE = (320, 400)

@@ -2,16 +2,11 @@ import numpy as np
 import pytest
 
 from nextpyp_nb.kernels import frame_sum, motion
-from nextpyp_nb.kernels.align import (
-    FrameSpectra,
-    align_frames,
-    moving_part,
-    peak_positions,
-    smooth_trajectory,
-)
+from nextpyp_nb.kernels.align import FrameSpectra, align_frames, peak_positions, smooth_trajectory
 from nextpyp_nb.kernels.counts import Counts
 from nextpyp_nb.kernels.exposure import low_rank_filters
 from nextpyp_nb.kernels.fourier import phase_shift, rfft_frequency
+from nextpyp_nb.kernels.moving import moving_part
 
 SHAPE = (256, 320)
 KNOWN = {"pixel_size": 3.0, "voltage": 300.0, "dose_per_frame": 2.0}
