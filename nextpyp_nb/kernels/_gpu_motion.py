@@ -128,21 +128,21 @@ def sum_moved(
 
 
 def combine_moments(
-    moments: Any, curves: FloatArray, plain: FloatArray, ky: FloatArray, kx: FloatArray, *, fft: Any, xp: Any
+    moments: Any, curves: FloatArray, ky: FloatArray, kx: FloatArray, *, fft: Any, xp: Any
 ) -> tuple[Any, Any]:
     """As ``combine_moments`` of exposure.py; ``ky`` (y, 1) and ``kx`` (1, x) are in samples of the curves."""
     size = np.int32(ky.size), np.int32(kx.size)
-    weighted, average = (xp.empty((ky.size, kx.size), np.complex64) for _ in range(2))
+    weighted, average = xp.zeros((ky.size, kx.size), np.complex64), None
     there = [xp.asarray(np.ascontiguousarray(a, np.float32)) for a in (curves, ky, kx)]
-    for number, (moment, share) in enumerate(zip(moments, plain.tolist(), strict=True)):
+    for moment, curve in zip(moments, there[0], strict=True):
+        spectrum = xp.ascontiguousarray(fft.rfft2(moment))
         cuda_kernel(xp, "correlation", "add_spectrum")(
             (-(-weighted.size // THREADS),),
             (THREADS,),
-            (
-                weighted, average, xp.ascontiguousarray(fft.rfft2(moment)), there[0][number], *there[1:],
-                np.float32(share), np.int32(number == 0), *size,
-            ),
-        )  # fmt: skip
+            (weighted, spectrum, curve, *there[1:], *size),
+        )
+        average = spectrum if average is None else average
+        del spectrum  # before the next one is made
     return weighted, average
 
 

@@ -40,12 +40,12 @@ def exposure_filters(frequency: FloatArray, exposures: FloatArray, voltage: floa
 
 def low_rank_filters(
     exposures: FloatArray, *, pixel_size: float, voltage: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray]:
     """Factors of the exposure filters: weights over frames (r, frames) and frequency curves (r, samples).
 
     filters ≈ weightsᵀ @ curves, so that r weighted sums of frames stand for all of them; r is the least that
-    keeps within TOLERANCE of the largest weight. Also returns the coefficients (r,) that make the plain mean
-    of the same sums. Curves run from 0 to the corner, √½ / px.
+    keeps within TOLERANCE of the largest weight. The first of the sums is the plain mean. Curves run from 0
+    to the corner, √½ / px.
     """
     # The movies of a session are exposed alike.
     return _factors(tuple(np.ravel(exposures).tolist()), pixel_size, voltage)
@@ -54,11 +54,11 @@ def low_rank_filters(
 @lru_cache(maxsize=8)
 def _factors(
     exposures: tuple[float, ...], pixel_size: float, voltage: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray]:
     frequency = np.linspace(0, np.sqrt(0.5) / pixel_size, SAMPLES)
     filters = exposure_filters(frequency, np.array(exposures), voltage)
     n = len(filters)
-    # The plain mean comes first and is exact; then the leading singular vectors of what it leaves.
+    # The plain mean is exact; then come the leading singular vectors of what it leaves.
     even = np.full((n, 1), 1 / np.sqrt(n))
     rest = filters - even @ (even.T @ filters)
     vectors = np.hstack([even, np.linalg.eigh(rest @ rest.T)[1][:, : -min(RANK, n) : -1]])
@@ -67,24 +67,22 @@ def _factors(
     while rank < len(curves) and np.abs(rest).max() > TOLERANCE * filters.max():
         rest -= np.outer(vectors[:, rank], curves[rank])
         rank += 1
-    plain = np.zeros(rank, np.float32)
-    plain[0] = 1 / np.sqrt(n)
-    return vectors.T[:rank].astype(np.float32), curves[:rank].astype(np.float32), plain
+    vectors[:, 0] /= np.sqrt(n)
+    curves[0] *= np.sqrt(n)
+    return vectors.T[:rank].astype(np.float32), curves[:rank].astype(np.float32)
 
 
-def combine_moments(moments: Any, curves: FloatArray, plain: FloatArray) -> tuple[Any, Any]:
+def combine_moments(moments: Any, curves: FloatArray) -> tuple[Any, Any]:
     """Exposure-weighted and plain mean, as rfft2 (y, kx), of sums (r, y, x) by ``low_rank_filters``."""
     fft = fft_module(moments)
     ky, kx = (k * np.float32((SAMPLES - 1) / np.sqrt(0.5)) for k in rfft_frequency(moments.shape[-2:]))
     if on_gpu(moments):
-        return _gpu_motion.combine_moments(moments, curves, plain, ky, kx, fft=fft, xp=array_module(moments))
+        return _gpu_motion.combine_moments(moments, curves, ky, kx, fft=fft, xp=array_module(moments))
     weighted = np.zeros((ky.size, kx.size), np.complex64)
     average = None
-    for moment, curve, share in zip(moments, curves, plain.tolist(), strict=True):
+    for moment, curve in zip(moments, curves, strict=True):
         spectrum = fft.rfft2(moment)
         _cpu_motion.add_filtered(weighted, spectrum, curve, ky.ravel(), kx.ravel())
-        if share:
-            spectrum *= np.float32(share)
-            average = spectrum if average is None else average + spectrum
+        average = spectrum if average is None else average
         del spectrum  # before the next one is made
     return weighted, average

@@ -22,7 +22,7 @@ PHASES = 64
 def sum_frames(
     frames: Counts,
     shifts: FloatArray,
-    filters: tuple[FloatArray, FloatArray, FloatArray] | None,
+    filters: tuple[FloatArray, FloatArray] | None,
     local: FloatArray | None = None,
     further: int = 0,
 ) -> tuple[Any, Any | None, Any | None]:
@@ -33,14 +33,14 @@ def sum_frames(
     noise as the mean has and none in common with it or each other; None without.
     """
     n = len(shifts)
-    weights, curves, plain = (np.full((1, n), 1 / n, np.float32), None, None) if filters is None else filters
+    weights, curves = (np.full((1, n), 1 / n, np.float32), None) if filters is None else filters
     sums = _weighted_sums(frames, shifts, weights, local)
     shape, fft = sums.shape[1:], fft_module(sums)
     some = shifts if local is None else _some_shifts(shifts, local)
     correction = _correction(shape, some, array_module(sums))
-    if curves is None or plain is None:
+    if curves is None:
         return irfft2_in_place(fft.rfft2(sums[0]) * correction, shape), None, None
-    weighted, average = combine_moments(sums, curves, plain)
+    weighted, average = combine_moments(sums, curves)
     rest = sums[1 : 1 + further] if further and len(sums) > 1 else None
     if rest is not None:
         rest *= np.float32(1 / np.sqrt(n))

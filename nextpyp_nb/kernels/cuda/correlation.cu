@@ -79,24 +79,16 @@ extern "C" __global__ void correlate_down(
     }
 }
 
-// Adds the spectrum (ky, kx) of a weighted sum to the weighted mean's, times a curve over the frequency, and to
-// the mean's, times ``share``. ``first`` says that it is the first of the sums.
+// Adds the spectrum (ky, kx) of a weighted sum to the weighted mean's, times a curve over the frequency.
 extern "C" __global__ void add_spectrum(
-    Complex* weighted, Complex* average, const Complex* spectrum, const float* curve, const float* ky,
-    const float* kx, float share, int first, int ny, int nx)
+    Complex* weighted, const Complex* spectrum, const float* curve, const float* ky, const float* kx, int ny,
+    int nx)
 {
     const int place = blockIdx.x * blockDim.x + threadIdx.x;
     if (place >= ny * nx) return;
     const float y = ky[place / nx], x = kx[place % nx], scale = curve[(int)(sqrtf(y * y + x * x) + 0.5f)];
-    const Complex one = spectrum[place], none = {0, 0};
-    Complex sum = first ? none : weighted[place], plain = first ? none : average[place];
-    sum.re += scale * one.re;
-    sum.im += scale * one.im;
-    weighted[place] = sum;
-    if (share == 0 && !first) return;
-    plain.re += share * one.re;
-    plain.im += share * one.im;
-    average[place] = plain;
+    weighted[place].re += scale * spectrum[place].re;
+    weighted[place].im += scale * spectrum[place].im;
 }
 
 // Weights of value, slope and curvature at a place; gives where the first of the four points is.
