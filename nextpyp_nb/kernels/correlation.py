@@ -80,7 +80,8 @@ def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> A
     """
     xp = array_module(spectra)
     weight = xp.asarray(band.weight)
-    to_y, to_x = (np.exp(2j * np.pi * offsets[:, None] * k).astype(np.complex64) for k in (band.ky, band.kx))
+    turn = np.asarray(2 * np.pi * offsets[:, None], np.float32)
+    to_y, to_x = (_unit(turn * k) for k in (band.ky, band.kx))
     # Only the real part is wanted: of complex numbers taken as pairs.
     to_x = xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
     maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
