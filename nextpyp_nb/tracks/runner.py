@@ -238,14 +238,15 @@ async def _run_session(
                 await _start_all(runner)
             elif resume:
                 _resume(runner)
-            watcher = asyncio.create_task(_show(session, progress)) if progress else None
+            ended = asyncio.Event()
+            watcher = asyncio.create_task(_show(session, progress, ended)) if progress else None
             try:
                 await runner.run(
                     detached=detached, finished=lambda: until_idle and _through(runner, still_coming)
                 )
             finally:
+                ended.set()
                 if watcher:
-                    watcher.cancel()
                     await asyncio.gather(watcher, return_exceptions=True)
             troubles = [f"{t.name}: {t.trouble}" for t in runner.tracks.values() if t.trouble]
             if store.failed_rounds():
@@ -303,15 +304,14 @@ def _obey_signals(runner: Runner) -> None:
             loop.add_signal_handler(number, runner.end)
 
 
-async def _show(session: Session, progress: Any) -> None:
+async def _show(session: Session, progress: Any, ended: asyncio.Event) -> None:
+    """Draw how the session stands each second, and how it ended."""
     with progress:
-        while True:
+        while not ended.is_set():
             progress.show(await asyncio.to_thread(session.status))
-            try:
-                await asyncio.sleep(1)
-            except asyncio.CancelledError:
-                progress.show(session.status())
-                raise
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), 1)
+        progress.show(session.status())
 
 
 def _verdict(session: Session, troubles: list[str]) -> int:

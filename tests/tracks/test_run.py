@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from nextpyp_nb.formats.star import read_star
 from nextpyp_nb.session import open_session
 from nextpyp_nb.simulate.score import score
 from nextpyp_nb.tracks.export import export_plan, export_session
-from nextpyp_nb.tracks.runner import run_session
+from nextpyp_nb.tracks.runner import _show, run_session
 
 PROGRAM = (sys.executable, "-m", "nextpyp_nb")
 
@@ -27,6 +28,39 @@ def run(session, **options):
 
 def nextpyp(*arguments, **options):
     return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+class Kept:
+    """A progress that keeps what it was told."""
+
+    def __enter__(self):
+        self.told = []
+
+    def __exit__(self, *exception):
+        pass
+
+    def show(self, status):
+        self.told.append(status)
+
+
+def test_the_last_thing_shown_is_how_the_run_ended():
+    """Also where it ends while someone still looks how it stands."""
+    kept, states = Kept(), iter(["running", "over"])
+
+    def status():
+        found = next(states)
+        time.sleep(0.3)
+        return found
+
+    async def whole():
+        ended = asyncio.Event()
+        watcher = asyncio.create_task(_show(SimpleNamespace(status=status), kept, ended))
+        await asyncio.sleep(0.1)
+        ended.set()
+        await watcher
+
+    asyncio.run(whole())
+    assert kept.told == ["running", "over"]
 
 
 def outputs(session):
