@@ -20,6 +20,7 @@ class ClassRule(Box):
     def __init__(self, session: Any, live: LiveState, changed: Callable[[], None]) -> None:
         self.session, self.live, self.banner, self.changed = session, live, live.banner, changed
         self.inforce, self._quiet = "", False
+        self._asked: str | None = None
         self.resolution = _slider(
             "Coarsest resolution, Å", COARSEST, 4.0, COARSEST, 0.5, "nb-rule-resolution"
         )
@@ -44,7 +45,10 @@ class ClassRule(Box):
         show(self, snapshot.writer)
         if rule != self.inforce:
             self.inforce = rule
-            self._put(rule)
+            # A rule that was asked for here is on the sliders already, and they may have been moved since.
+            if rule != self._asked:
+                self._put(rule)
+            self._asked = None
         self._say()
 
     def text(self) -> str:
@@ -63,6 +67,7 @@ class ClassRule(Box):
     def save(self, rule: str) -> None:
         """Let the rule hold, now and in the rounds to come."""
         self._put(rule)
+        self._asked = rule
         self.live.do(lambda: self.session.set_class_rule(rule), doing="Set the rule")
 
     def _moved(self) -> None:

@@ -120,6 +120,20 @@ def test_a_rule_is_seen_before_it_holds(session, live, classes):
     assert session.commands == [("set_class_rule", "resolution<=10 & share>=0.1")]
 
 
+def test_sliders_moved_since_a_rule_was_asked_for_stay(session, live, classes):
+    make_round(session)
+    live.refresh()
+    rule = classes.rule
+    rule.share.value = 10.0
+    rule.set.click()
+    rule.resolution.value = 10.0
+    rule.draw(SimpleNamespace(settings=Settings.from_flat({"class2d.accept": "share>=0.1"}), writer=True))
+    assert (rule.resolution.value, rule.share.value) == (10.0, 10.0)
+    # A rule of another page is followed.
+    rule.draw(SimpleNamespace(settings=Settings.from_flat({"class2d.accept": "share>=0.05"}), writer=True))
+    assert (rule.resolution.value, rule.share.value) == (40.0, 5.0)
+
+
 def test_particles_of_a_class_as_images_and_on_micrographs(session, live, classes, micrographs, micrograph):
     make_round(session)
     session.put(micrograph("m0"), micrograph("m1", 1))
