@@ -9,7 +9,7 @@ import numpy as np
 from nextpyp_nb.records import FloatArray
 
 _PER_TURN = 0.5 / math.pi
-_RIDGE = 1e-7
+RIDGE = 1e-7
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -93,7 +93,7 @@ def normal_matrix(
     matrix[:n, n:] = (weighted @ crossed).reshape(n, m)
     matrix[n:, :n] = matrix[:n, n:].T
     matrix[n:, n:] = (squared @ squares).reshape(m, m) + evenness
-    damping = _RIDGE * np.trace(matrix) / (n + m)
+    damping = RIDGE * np.trace(matrix) / (n + m)
     for k in range(n + m):
         matrix[k, k] += damping
     return matrix

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter, uniform_filter1d
 
 from nextpyp_nb.kernels.ctf import ctf_image, wavelength
-from nextpyp_nb.kernels.fourier import radial_frequency
+from nextpyp_nb.kernels.fourier import bin_image, radial_frequency
 from nextpyp_nb.kernels.fringes import FringeModel, Optics
 from nextpyp_nb.kernels.spectrum import Spectrum
 from nextpyp_nb.records import Ctf, CtfProfile, FloatArray
@@ -145,7 +145,5 @@ def spectrum_picture(spectrum: Spectrum, ctf: Ctf, lowest: float) -> NDArray[np.
     # The left half is the right one turned by 180 degrees about the origin at (n/2, n/2).
     turned = np.roll(left[::-1, ::-1], 1, axis=0)
     picture = np.concatenate((turned[:, :-1], right[:, :-1]), axis=1)
-    step = math.ceil(size / _PICTURE)
-    side = size // step
-    picture = picture[: side * step, : side * step].reshape(side, step, side, step).mean(axis=(1, 3))
+    picture = bin_image(picture, math.ceil(size / _PICTURE))
     return np.asarray(np.rint(255 * picture), np.uint8)

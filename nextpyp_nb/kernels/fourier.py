@@ -39,9 +39,7 @@ def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> A
 def irfft2_in_place(transform: Any, shape: tuple[int, int]) -> Any:
     """Images (..., *shape) of half spectra (..., y, x) of as many rows, which are then used up.
 
-    Columns that they lack are 0.
-
-    SciPy's irfft2 makes a copy of them first, which costs half as much as the transform.
+    Columns that they lack are 0. SciPy's irfft2 copies the spectra first, at half the cost of the transform.
     """
     fft = fft_module(transform)
     if on_gpu(transform):

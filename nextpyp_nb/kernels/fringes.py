@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.ndimage import binary_dilation, binary_opening, median_filter
 
-from nextpyp_nb.kernels._cpu_fringes import fit_rings, normal_matrix, ring_sums, slope_sums
+from nextpyp_nb.kernels._cpu_fringes import RIDGE, fit_rings, normal_matrix, ring_sums, slope_sums
 from nextpyp_nb.kernels.ctf import wavelength
 from nextpyp_nb.kernels.polar_grid import PolarGrid
 from nextpyp_nb.records import FloatArray
 
 _BACKGROUND_KNOTS = 14
 _AMPLITUDE_KNOTS = 6
-_RIDGE = 1e-7
 _NEGATIVE = 2.0
 # Steps of the amplitude from knot to knot that are usual, in units of the noise; and once the power is flat.
 UNEVEN, UNEVEN_FLAT = 1.0, 0.3
@@ -293,5 +292,5 @@ def _crystalline(frequency: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:
 def _solve(basis: FloatArray, weight: FloatArray, right: FloatArray) -> FloatArray:
     """Weighted least squares of a spline, lightly damped."""
     matrix = basis.T @ (weight[:, None] * basis)
-    matrix[np.diag_indices(len(matrix))] += _RIDGE * np.trace(matrix) / len(matrix)
+    matrix[np.diag_indices(len(matrix))] += RIDGE * np.trace(matrix) / len(matrix)
     return np.asarray(np.linalg.solve(matrix, basis.T @ right))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nextpyp_nb.kernels.backend import array_module, ndimage_module, to_numpy
+from nextpyp_nb.kernels.fourier import bin_image
 from nextpyp_nb.kernels.gain import orient_gain
 from nextpyp_nb.records import FloatArray
 
@@ -317,10 +318,7 @@ def _flattened(counts: FloatArray, factor: FloatArray, max_side: int) -> FloatAr
     step = -(-max(counts.shape) // max_side)
     ny, nx = (n // step for n in counts.shape)
     good = (factor > 0) & (counts > 0)
-    blocks = [
-        image[: ny * step, : nx * step].reshape(ny, step, nx, step).sum(axis=(1, 3))
-        for image in (counts * factor * good, good.astype(np.float32))
-    ]
+    blocks = [bin_image(image, step) for image in (counts * factor * good, good.astype(np.float32))]
     mean = np.divide(blocks[0], blocks[1], out=np.zeros_like(blocks[0]), where=blocks[1] > 0)
     full = blocks[1] > 0
     wide = [
