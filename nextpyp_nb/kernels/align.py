@@ -153,8 +153,7 @@ class FrameSpectra:
             parts = [parts[:, first : first + group].sum(axis=1) for first in range(0, n, group)]
             parts = xp.stack(parts, axis=1)
         reach = search // self._step
-        places = self._step * np.arange(-reach, reach + 1.0)
-        near = to_numpy(correlations(parts, total, self._band, places)[0])
+        near = to_numpy(correlations(parts, total, self._band, reach, self._step)[0])
         offsets = self._step * (peak_positions(near) - reach)
         # Every other place tells the noise.
         some = near[:, ::2, ::2].reshape(len(near), -1)

@@ -73,33 +73,42 @@ def _unit(angle: FloatArray) -> Any:
     return turn
 
 
-def correlations(spectra: Any, total: Any, band: Band, offsets: FloatArray) -> Any:
-    """Each image with ``total`` (set, ky, kx) less itself, at ``offsets`` (n,) px of y and x.
+def correlations(spectra: Any, total: Any, band: Band, reach: int, step: float = 1.0) -> Any:
+    """Each image with ``total`` (set, ky, kx) less itself, at -reach..reach times ``step`` px of y and x.
 
     Gives (set, frame, n, n). A few offsets cost less as products of matrices than as an inverse transform.
     """
     xp = array_module(spectra)
     weight = xp.asarray(band.weight)
-    turn = np.asarray(2 * np.pi * offsets[:, None], np.float32)
-    to_y, to_x = (_unit(turn * k) for k in (band.ky, band.kx))
+    angle = np.asarray(2 * np.pi * step * np.arange(-reach, reach + 1)[:, None], np.float32)
     # Only the real part is wanted: of complex numbers taken as pairs.
-    to_x = xp.asarray(np.ascontiguousarray(to_x.conj().view(np.float32).T))
-    maps = xp.empty((*spectra.shape[:2], len(offsets), len(offsets)), np.float32)
+    turn_x = _unit(angle * band.kx)
+    to_x = xp.asarray(np.ascontiguousarray(turn_x.conj().view(np.float32).T))
+    n = len(angle)
+    maps = xp.empty((*spectra.shape[:2], n, n), np.float32)
     if on_gpu(spectra):
+        to_y = _unit(angle * band.ky)
         for first in range(0, len(spectra), SETS_AT_ONCE):
             some = slice(first, first + SETS_AT_ONCE)
             lines = _gpu_correlation.correlate_down(spectra[some], total[some], weight, to_y, xp=xp)
             maps[some] = lines.view(np.float32) @ to_x
         return maps
+    # Offsets up and down share the even part and, with the other sign, the odd part.
+    half = angle[reach:] * band.ky
+    even, odd = np.cos(half), np.sin(half[1:])
+    to_x_odd = np.ascontiguousarray((-1j * turn_x.conj()).view(np.float32).T)
     together = max(1, CACHED // band.weight.size)
     for one, everything, found in zip(spectra, total, maps, strict=True):
         for first in range(0, len(one), together):
             product = _cpu_correlation.weighted_product(one[first : first + together], everything, weight)
             # One product of large matrices costs half as much as one for each frame.
-            lines = to_y @ product.reshape(len(product), -1)
-            near = lines.view(np.float32).reshape(-1, len(to_x)) @ to_x
-            near = near.reshape(len(offsets), -1, len(offsets))
-            found[first : first + together] = near.swapaxes(0, 1)
+            flat = product.view(np.float32).reshape(len(product), -1)
+            some = found[first : first + together].swapaxes(0, 1)
+            same = ((even @ flat).reshape(-1, len(to_x)) @ to_x).reshape(reach + 1, -1, n)
+            other = ((odd @ flat).reshape(-1, len(to_x)) @ to_x_odd).reshape(reach, -1, n)
+            some[reach] = same[0]
+            np.add(same[1:], other, out=some[reach + 1 :])
+            np.subtract(same[1:], other, out=some[:reach][::-1])
     return maps
 
 

@@ -164,12 +164,11 @@ def _windows(frames: Any, corners: FloatArray) -> Any:
 
 def _maps(patches: _Patches, further: FloatArray) -> Any:
     """Splines (patch, frame, 13, 13) of each frame's correlation with the others, moved ``further`` steps."""
-    offsets = STEP * np.arange(-REACH, REACH + 1.0)
     total = move_back(patches.spectra, patches.band, STEP * further)
-    maps = correlations(patches.spectra, total, patches.band, offsets)
+    maps = correlations(patches.spectra, total, patches.band, REACH, STEP)
     xp = array_module(maps)
     maps /= xp.maximum(maps.std(axis=(1, 2, 3), keepdims=True), 1e-30)
-    spline = xp.asarray(scipy.ndimage.spline_filter1d(np.eye(len(offsets)), axis=0).astype(np.float32))
+    spline = xp.asarray(scipy.ndimage.spline_filter1d(np.eye(2 * REACH + 1), axis=0).astype(np.float32))
     return spline @ (maps @ spline.T)
 
 

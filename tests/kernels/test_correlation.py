@@ -18,13 +18,12 @@ def test_few_offsets_are_those_of_the_whole_inverse_transform(images):
     spectra = low_spectra(images, band)[None]
     moves = np.random.default_rng(2).normal(0, 3, (1, 5, 2))
     total = move_back(spectra, band, moves)
-    offsets = np.arange(-4.0, 5.0)
-    found = correlations(spectra, total, band, offsets)[0]
+    found = correlations(spectra, total, band, reach=4)[0]
 
     ky, kx = np.fft.fftfreq(SHAPE[0])[:, None], np.fft.fftfreq(SHAPE[1])
     turns = np.exp(2j * np.pi * (moves[0, :, 0, None, None] * ky + moves[0, :, 1, None, None] * kx))
     moved = np.fft.fft2(images) * turns
-    near = np.ix_(range(5), offsets.astype(int), offsets.astype(int))
+    near = np.ix_(range(5), range(-4, 5), range(-4, 5))
     weight = np.zeros(SHAPE)
     weight[:, : band.weight.shape[1]] = band.weight
     product = np.conj(moved.sum(axis=0) - moved) * moved * weight
