@@ -16,7 +16,7 @@ CORRECTED, FOREIGN = "movies look corrected already", "no orientation fits"
 MIDDLE_PX = (384, 1280)
 WINDOW = 15
 GRID = 16
-CERTAIN = 6.0
+CERTAIN, SURE = 6.0, 18.0  # standard errors
 ALIKE = 3.0
 LEAST_SLOPE = 0.35
 # Pixels of an uncorrected camera differ by more than this; so little of a pattern no reference leaves.
@@ -65,6 +65,11 @@ class GainCheck:
     counts: float
     movies: int
     fits: tuple[GainFit, ...]
+
+    @property
+    def sure(self) -> bool:
+        """Whether the reference as set fits so clearly that more movies could not change it."""
+        return self.verdict == FITS and self.best == self.chosen and self.best.slope > SURE * self.best.error
 
 
 def check_gain(

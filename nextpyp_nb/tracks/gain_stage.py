@@ -44,7 +44,8 @@ def gain_operation(chosen: str, reference: Path, events: bool) -> str:
 def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, events: bool) -> None:
     """Add one movie's raw frames to the check of the session's first movies, until that is certain.
 
-    The check is made after the first movie, and again once there are enough; drawn where people should look.
+    The check is made after the first movie, and again once there are enough unless the reference surely fits;
+    drawn where people should look.
     """
     reference = Path(settings.gain.reference)
     last = read_gain_check(folder)
@@ -62,7 +63,7 @@ def watch_gain(frames: Any, folder: Path, name: str, settings: Settings, *, even
     if not movies:
         return
     check, gain = _checked(halves, movies, settings, operation)
-    final = movies >= (MOST if check.verdict == UNCLEAR else ENOUGH)
+    final = check.sure or movies >= (MOST if check.verdict == UNCLEAR else ENOUGH)
     if check.verdict not in (FITS, UNCLEAR):
         picture = gain_picture(sum(halves), gain, chosen=check.chosen, best=check.best)
         write_jpeg(gain_folder(folder) / "check.jpg", picture)

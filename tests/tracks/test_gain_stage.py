@@ -70,10 +70,21 @@ def test_a_session_whose_reference_fits_needs_no_attention(session):
     assert "nb-hidden" in page.gain._dom_classes
 
 
-def test_the_sums_go_when_the_check_is_final_and_come_back_for_other_settings(tmp_path, frames, microscope):
+def test_a_reference_that_surely_fits_is_checked_once(tmp_path, frames, microscope):
     settings = of_gain(microscope.gain_path)
     for number in range(5):
         watch_gain(frames[number % 3], tmp_path, f"m{number}", settings, events=False)
+        check = read_gain_check(tmp_path)
+        assert (check["verdict"], check["final"], check["movies"]) == ("fits", True, 1)
+        assert not list((gain_folder(tmp_path) / "sums").iterdir())
+
+
+def test_the_sums_go_when_the_check_is_final_and_come_back_for_other_settings(tmp_path, frames, microscope):
+    settings = of_gain(microscope.gain_path)
+    rng = np.random.default_rng(1)
+    faint = [rng.binomial(movie[:1], 0.2).astype(np.uint8) for movie in frames]
+    for number in range(5):
+        watch_gain(faint[number % 3], tmp_path, f"m{number}", settings, events=False)
         check = read_gain_check(tmp_path)
         assert (check["verdict"], check["final"]) == ("fits", number == 4)
         assert check["movies"] == (5 if number == 4 else 1)
