@@ -58,26 +58,21 @@ def far_from_mean(image: FloatArray, size: int, limit: float) -> Any:
 def outliers(root: FloatArray, step: int, limit: float, contrast: float) -> Any:
     """As ``_outliers`` of gain.py says; only pixels off the local mean are compared with their window."""
     ny, nx = root.shape
-    reach = 2 * step
+    reach, times = 2 * step, np.sqrt(contrast)
     bad = far_from_mean(root, 5 * step, 0.5 * limit)
-    window = np.empty(25, np.float32)
     for y in range(ny):
         for x in range(nx):
             if bad[y, x]:
                 top, left = max(min(y, ny - 1 - reach), reach), max(min(x, nx - 1 - reach), reach)
-                value, below, above, place = root[y, x], 0, 0, 0
+                value, below, above = root[y, x], 0, 0
+                low, high = min(value - limit, value / times), max(value + limit, value * times)
                 for row in range(top - reach, top + reach + 1, step):
                     for column in range(left - reach, left + reach + 1, step):
                         near = root[min(row, ny - 1), min(column, nx - 1)]
-                        below += near < value - limit
-                        above += near > value + limit
-                        window[place] = near
-                        place += 1
+                        below += near < low
+                        above += near > high
                 # More than half of the window is that far off where its median is.
                 bad[y, x] = below > 12 or above > 12
-                if bad[y, x]:
-                    ratio = (value / np.median(window)) ** 2
-                    bad[y, x] = ratio >= contrast or ratio <= 1 / contrast
     return bad
 
 
@@ -136,6 +131,7 @@ def add_moved(
     down: FloatArray,
     across: FloatArray,
     table: FloatArray,
+    fresh: bool,
 ) -> None:
     """Add weights[r, f] times raw frame f times ``factor``, sampled at a varying shift, to sums[r].
 
@@ -143,8 +139,8 @@ def add_moved(
     filled, where those of each row begin (y + 1,), and the places (f, hole) whose values they take.
     ``down`` and ``across`` (f, row, column) are the y and x shifts in px at every GRID-th px, the first
     at the columns sampled and the second at those written; ``table`` (2 n + 1, 7) holds the taps of 0 to 2 px
-    in steps of 1 / n. Between grid points the taps are interpolated, not the shifts. Band by band over all
-    frames, so that what is read and summed stays in the cache.
+    in steps of 1 / n. Between grid points the taps are interpolated, not the shifts. ``fresh`` sums hold
+    nothing yet. Band by band over all frames, so that what is read and summed stays in the cache.
     """
     frames, ny = raw.shape[:2]
     steps = down.shape[2] - 1
@@ -180,7 +176,7 @@ def add_moved(
                 )
             for y in range(top, end):
                 for r in range(len(weights)):
-                    _add_rows(sums, r, y, rows, y - top, some[r])
+                    _add_rows(sums, r, y, rows, y - top, some[r], fresh and first == 0)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -297,11 +293,14 @@ def _between(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _add_rows(sums: FloatArray, r: int, y: int, rows: FloatArray, place: int, weights: FloatArray) -> None:
-    """Add the same row of four frames to a row of a sum."""
+def _add_rows(
+    sums: FloatArray, r: int, y: int, rows: FloatArray, place: int, weights: FloatArray, fresh: bool
+) -> None:
+    """Add the same row of four frames to a row of a sum, or begin it with them."""
     wa, wb, wc, wd = weights[0], weights[1], weights[2], weights[3]
     for x in range(sums.shape[2]):
-        sums[r, y, x] += (
+        before = np.float32(0) if fresh else sums[r, y, x]
+        sums[r, y, x] = before + (
             wa * rows[0, place, x] + wb * rows[1, place, x] + wc * rows[2, place, x] + wd * rows[3, place, x]
         )
 

@@ -30,7 +30,10 @@ class Counts:
     def factor(self) -> Any:
         """What counts are multiplied with, 0 where bad: float32 (y, x), made anew at each call."""
         xp = array_module(self.bad)
-        return xp.where(self.bad, xp.float32(0), xp.float32(1) if self.gain is None else self.gain)
+        even = xp.float32(1) if self.gain is None else xp.asarray(self.gain)
+        factor = xp.broadcast_to(even, self.bad.shape).astype(xp.float32, order="C")
+        factor.reshape(-1)[self.places] = 0
+        return factor
 
     @cached_property
     def sensor(self) -> tuple[Any, Any]:

@@ -52,7 +52,9 @@ def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Pic
     low, high = np.percentile(image[::step, ::step], between).tolist()
     if not high > low:
         return np.full(image.shape, _GREY, np.uint8)
-    return np.asarray(np.rint(np.clip((image - low) * (255.0 / (high - low)), 0, 255)), np.uint8)
+    grey = np.subtract(image, low, dtype=np.float32)
+    grey *= 255.0 / (high - low)
+    return np.asarray(np.rint(np.clip(grey, 0, 255, out=grey), out=grey), np.uint8)
 
 
 def montage(images: Any, columns: int, gap: int = 2) -> Picture:

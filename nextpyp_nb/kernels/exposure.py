@@ -44,8 +44,8 @@ def low_rank_filters(
     """Factors of the exposure filters: weights over frames (r, frames) and frequency curves (r, samples).
 
     filters ≈ weightsᵀ @ curves, so that r weighted sums of frames stand for all of them; r is the least that
-    keeps within TOLERANCE of the largest weight. The first of the sums is the plain mean. Curves run from 0
-    to the corner, √½ / px.
+    keeps within TOLERANCE of the largest weight. The first of the sums is the plain mean, the others have as
+    much noise as it. Curves run from 0 to the corner, √½ / px.
     """
     # The movies of a session are exposed alike.
     return _factors(tuple(np.ravel(exposures).tolist()), pixel_size, voltage)
@@ -67,9 +67,8 @@ def _factors(
     while rank < len(curves) and np.abs(rest).max() > TOLERANCE * filters.max():
         rest -= np.outer(vectors[:, rank], curves[rank])
         rank += 1
-    vectors[:, 0] /= np.sqrt(n)
-    curves[0] *= np.sqrt(n)
-    return vectors.T[:rank].astype(np.float32), curves[:rank].astype(np.float32)
+    weights, curves = vectors.T[:rank] / np.sqrt(n), curves[:rank] * np.sqrt(n)
+    return weights.astype(np.float32), curves.astype(np.float32)
 
 
 def combine_moments(moments: Any, curves: FloatArray) -> tuple[Any, Any]:

@@ -29,11 +29,15 @@ def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> A
     transform = fft.fft(transform[..., :keep_x], axis=-2)
     if ny != shape[0]:
         transform = _resize_rows(xp, transform, shape[0])
+    # As pairs a real factor multiplies them in half the time.
+    transform = xp.ascontiguousarray(transform)
+    pairs = transform.view(xp.float32)
+    pairs *= xp.float32(shape[0] * shape[1] / (ny * nx))
     if soften:
-        ky, kx = rfft_frequency(shape)
-        transform *= xp.asarray(np.exp(-2 * (np.pi * soften * ky) ** 2))
-        transform *= xp.asarray(np.exp(-2 * (np.pi * soften * kx[:, : transform.shape[-1]]) ** 2))
-    return irfft2_in_place(transform, shape) * xp.float32(shape[0] * shape[1] / (ny * nx))
+        down, across = (np.exp(-2 * (np.pi * soften * k) ** 2) for k in rfft_frequency(shape))
+        pairs *= xp.asarray(down)
+        pairs *= xp.asarray(np.repeat(across, 2)[: pairs.shape[-1]])
+    return irfft2_in_place(transform, shape)
 
 
 def irfft2_in_place(transform: Any, shape: tuple[int, int]) -> Any:

@@ -42,8 +42,6 @@ def sum_frames(
         return irfft2_in_place(fft.rfft2(sums[0]) * correction, shape), None, None
     weighted, average = combine_moments(sums, curves)
     rest = sums[1 : 1 + further] if further and len(sums) > 1 else None
-    if rest is not None:
-        rest *= np.float32(1 / np.sqrt(n))
     del sums
     average *= correction
     weighted *= correction
@@ -68,7 +66,7 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
     xp, shape = array_module(raw), raw.shape[1:]
     if on_gpu(raw):
         return _gpu_motion.sum_moved(raw, *frames.sensor, weights, shifts, local, _tap_table(), xp=xp)
-    sums = xp.zeros((len(weights), *shape), np.float32)
+    sums = np.empty((len(weights), *shape), np.float32)
     down, across = _fields(shifts, local, shape)
     begins = np.searchsorted(frames.places, np.arange(shape[0] + 1) * shape[1])
     half, factor = raw.dtype == np.float16, frames.factor()
@@ -77,8 +75,9 @@ def _weighted_sums(frames: Counts, shifts: FloatArray, weights: FloatArray, loca
         part = raw[some].astype(np.float32) if half else raw[some]
         holes = (frames.places, begins, donors)
         _cpu_motion.add_moved(
-            sums, part, factor, holes, weights[:, some], down[some], across[some], _tap_table()
-        )
+            sums, part, factor, holes, weights[:, some], down[some], across[some], _tap_table(),
+            some.start == 0,
+        )  # fmt: skip
     return sums
 
 

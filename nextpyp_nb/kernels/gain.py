@@ -58,14 +58,16 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     wider window; a line where it differs from its two neighbours on both sides as a whole.
     """
     xp = array_module(frame_sum)
-    counts = xp.array(frame_sum, dtype=xp.float32)
+    if gain is None:
+        counts = xp.array(frame_sum, dtype=xp.float32)
+    else:
+        if gain.shape != frame_sum.shape:
+            raise ValueError(f"the gain reference is {gain.shape}, expected {frame_sum.shape} as the frames")
+        gain = xp.asarray(gain, dtype=xp.float32)
+        counts = xp.asarray(frame_sum, dtype=xp.float32) * gain
     bad = ~xp.isfinite(counts)
     if gain is not None:
-        if gain.shape != counts.shape:
-            raise ValueError(f"the gain reference is {gain.shape}, expected {counts.shape} as the frames")
-        factor = xp.asarray(gain)
-        bad |= factor <= 0
-        counts *= factor
+        bad |= gain <= 0
     if bool(bad.all()):
         raise ValueError("every pixel is dead or not finite: check the gain reference and the frames")
     # Odd, so that all columns have their part.
@@ -77,10 +79,13 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     root = xp.sqrt(root, out=root)
     root *= 2
     bad |= _outliers(root, step=1, contrast=1.0) | _outliers(root, step=3, contrast=BLOCK_CONTRAST)
-    weight = (~bad).astype(xp.float32)
-    counts *= weight
-    bad |= xp.asarray(_lines(counts.sum(axis=0), weight.sum(axis=0)))[None, :]
-    bad |= xp.asarray(_lines(counts.sum(axis=1), weight.sum(axis=1)))[:, None]
+    counts[bad] = 0
+    off = bad.view(xp.uint8)
+    columns, rows = (
+        xp.asarray(_lines(counts.sum(axis=axis), bad.shape[axis] - off.sum(axis=axis, dtype=xp.float32)))
+        for axis in (0, 1)
+    )
+    bad |= columns | rows[:, None]
     return bad
 
 

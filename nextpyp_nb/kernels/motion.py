@@ -208,7 +208,10 @@ def _chosen_frames(frames: Any, first: int, last: int) -> Any:
 
 
 def _bad_pixels(frames: Any, total: Any, gain: Any, defects: Any, hot_pixels: bool) -> tuple[Any, float]:
-    """The defect map of this movie and the mean of its good pixels, e⁻/px/frame."""
+    """The defect map of this movie and the mean of its good pixels, e⁻/px/frame.
+
+    Bad pixels are 0 in ``total`` afterwards.
+    """
     xp = array_module(frames)
     shape = frames.shape[1:]
     for name, image in (("gain reference", gain), ("defect map", defects)):
@@ -225,7 +228,8 @@ def _bad_pixels(frames: Any, total: Any, gain: Any, defects: Any, hot_pixels: bo
     n_good = bad.size - int(xp.count_nonzero(bad))
     if not n_good:
         raise ValueError("no good pixel is left: check the gain reference, the defects and the frames")
-    mean = float(xp.where(bad, xp.float32(0), total).sum()) / n_good / len(frames)
+    total[bad] = 0
+    mean = float(total.sum()) / n_good / len(frames)
     if mean <= 0:
         raise ValueError(f"the frames hold no counts (mean {mean:g}): was the beam on, is the file whole?")
     return bad, mean
