@@ -8,19 +8,28 @@ from numpy.typing import NDArray
 
 _SIGN, _INFINITE, _NAN = np.uint32(0x8000), np.uint32(0x7C00), np.uint32(0x7E00)
 _LEAST_NORMAL, _TOO_LARGE, _LARGEST = np.uint32(0x38800000), np.uint32(0x477FF000), np.uint32(0x7F800000)
+_SIZE = 0x7FFFFFFF
 
 
-def to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    """The nearest float16 of each float32, ties to even: what ``astype`` gives."""
+def to_half(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], np.float32, np.float32, float]:
+    """The nearest float16 of each float32, ties to even, as ``astype`` gives; least, largest and mean value."""
     values = np.ascontiguousarray(values)
     half = np.empty(values.shape, np.uint16)
-    _convert(values.ravel(), values.view(np.uint32).ravel(), half.ravel())
-    return half.view(np.float16)
+    *ends, total = _convert(values.ravel(), values.view(np.uint32).ravel(), half.ravel())
+    keys = np.array(ends, np.int32)
+    low, high = (keys ^ ((keys >> 31) & _SIZE)).view(np.float32)
+    return half.view(np.float16), low, high, total / values.size
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _convert(values: Any, bits: Any, half: Any) -> None:
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[misc]
+def _convert(values: Any, bits: Any, half: Any) -> Any:
+    """Fill ``half``; the least and the largest value, as whole numbers in the same order, and the sum."""
+    low, high, total = np.int32(_SIZE), np.int32(-_SIZE - 1), 0.0
     for i in range(len(values)):
+        key = np.int32(bits[i])
+        key ^= (key >> np.int32(31)) & np.int32(_SIZE)
+        low, high = min(low, key), max(high, key)
+        total += values[i]
         size = bits[i] & np.uint32(0x7FFFFFFF)
         odd = (size >> np.uint32(13)) & np.uint32(1)
         normal = (size + odd + np.uint32(0xFFF) - np.uint32(0x38000000)) >> np.uint32(13)
@@ -29,3 +38,4 @@ def _convert(values: Any, bits: Any, half: Any) -> None:
         found = _INFINITE if size >= _TOO_LARGE else found
         found = _NAN if size > _LARGEST else found
         half[i] = ((bits[i] >> np.uint32(16)) & _SIGN) | found
+    return low, high, total

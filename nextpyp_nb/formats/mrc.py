@@ -222,9 +222,7 @@ def write_mrc(
     array = np.asarray(array)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"an MRC holds (y, x) or (n, y, x), got the shape {array.shape}")
-    # Of the array as it is: NumPy takes ten times as long over half precision.
-    low, high = array.min(), array.max()
-    values = _storable(array, float16, low, high)
+    values, low, high, mean = _stored(array, float16)
     nz, ny, nx = values.shape if values.ndim == 3 else (1, *values.shape)
     volume = stack is False and values.ndim == 3
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
@@ -235,7 +233,7 @@ def write_mrc(
     header["cellb"] = (90, 90, 90)
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
     header["dmin"], header["dmax"] = np.array([low, high]).astype(values.dtype)
-    header["dmean"] = array.mean(dtype=None if array.dtype == np.float32 else np.float64)
+    header["dmean"] = mean
     header["rms"] = -1
     header["ispg"], header["nversion"] = int(volume), 20141
     header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
@@ -244,15 +242,30 @@ def write_mrc(
         np.ascontiguousarray(values).tofile(file)
 
 
+def _stored(values: NDArray[Any], float16: bool) -> tuple[NDArray[Any], Any, Any, Any]:
+    """Values in a type that an MRC can hold; their least, largest and mean."""
+    if float16 and values.dtype == np.float32:
+        stored, low, high, mean = to_half(values)
+        _check_half(low, high)
+        return stored, low, high, mean
+    # Of the values as they are: NumPy takes ten times as long over half precision.
+    low, high = values.min(), values.max()
+    stored = _storable(values, float16, low, high)
+    return stored, low, high, values.mean(dtype=None if values.dtype == np.float32 else np.float64)
+
+
+def _check_half(low: Any, high: Any) -> None:
+    if (largest := float(max(-low, high))) > _FLOAT16_MAX:
+        raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
+
+
 def _storable(values: NDArray[Any], float16: bool, low: Any, high: Any) -> NDArray[Any]:
     """Values, which lie between ``low`` and ``high``, in a type that an MRC can hold."""
     if values.dtype.kind == "f":
-        wanted = np.dtype("<f2" if float16 or values.dtype.itemsize == 2 else "<f4")
-        if wanted.itemsize == 2 and (largest := float(max(-low, high))) > _FLOAT16_MAX:
-            raise ValueError(f"values up to {largest:.4g} do not fit into float16 (at most 65504)")
-        if wanted.itemsize == 2 and values.dtype == np.float32:
-            return to_half(values)
-        return values.astype(wanted, copy=False)
+        if float16 or values.dtype.itemsize == 2:
+            _check_half(low, high)
+            return values.astype("<f2", copy=False)
+        return values.astype("<f4", copy=False)
     if values.dtype.kind == "b" or (values.dtype == np.uint8 and high < 128):
         return values.astype(np.int8)
     if values.dtype == np.uint8:

@@ -105,7 +105,7 @@ class FrameSpectra:
         together = FRAMES_AT_ONCE if on_gpu(frames) else 1
         for first in range(0, len(frames), together):
             some = slice(first, first + together)
-            self._values[0, some] = low_spectra(frames[some][:, :ny, :nx], self._band)
+            low_spectra(frames[some][:, :ny, :nx], self._band, out=self._values[0, some])
         self._step = 1
 
     def damped(self, bfactor: float) -> "FrameSpectra":

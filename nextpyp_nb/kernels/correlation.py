@@ -48,13 +48,14 @@ def low_band(shape: tuple[int, int], bfactor: float, smallest: float, reach: flo
     return Band(rows=rows, ky=ky, kx=kx, weight=np.asarray(weight, np.float32))
 
 
-def low_spectra(images: Any, band: Band) -> Any:
-    """The band of the transforms of images: (..., y, x) -> (..., ky, kx)."""
-    fft, rows = fft_module(images), array_module(images).asarray(band.rows)
+def low_spectra(images: Any, band: Band, out: Any = None) -> Any:
+    """The band of the transforms of images: (..., y, x) -> (..., ky, kx), in ``out`` if given."""
+    xp, fft = array_module(images), fft_module(images)
     if on_gpu(images):
-        return fft.rfft2(images)[..., : len(band.kx)][..., rows, :]
+        return xp.take(fft.rfft2(images)[..., : len(band.kx)], xp.asarray(band.rows), axis=-2, out=out)
     half = fft.rfft(images, axis=-1)[..., : len(band.kx)]
-    return fft.fft(half, axis=-2)[..., rows, :]
+    # Any other mode goes through a copy.
+    return np.take(fft.fft(half, axis=-2), band.rows, axis=-2, out=out, mode="clip")
 
 
 def move_back(spectra: Any, band: Band, moves: FloatArray) -> Any:

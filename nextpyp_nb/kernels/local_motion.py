@@ -147,7 +147,7 @@ def _cut(frames: Any, shifts: FloatArray, shape: FloatArray, bfactor: float) -> 
     together = PATCHES_AT_ONCE if on_gpu(frames) else 4
     for first in range(0, len(corners), together):
         some = slice(first, first + together)
-        spectra[some] = low_spectra(_windows(frames, corners[some]), band)
+        low_spectra(_windows(frames, corners[some]), band, out=spectra[some])
     return _Patches(centres=(corners + SIZE / 2) / shape - 0.5, spectra=spectra, band=band)
 
 
