@@ -12,7 +12,7 @@ _SIZE = 0x7FFFFFFF
 
 
 def to_half(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], np.float32, np.float32, float]:
-    """The nearest float16 of each float32, ties to even, as ``astype`` gives; least, largest and mean value."""
+    """The nearest float16 of each float32, ties to even, as ``astype`` gives; least, largest, mean."""
     values = np.ascontiguousarray(values)
     half = np.empty(values.shape, np.uint16)
     *ends, total = _convert(values.ravel(), values.view(np.uint32).ravel(), half.ravel())
