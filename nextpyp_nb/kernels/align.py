@@ -10,7 +10,7 @@ from scipy.fft import prev_fast_len
 
 from nextpyp_nb.kernels.backend import array_module, on_gpu, to_numpy
 from nextpyp_nb.kernels.correlation import FRAMES_AT_ONCE, correlations, low_band, low_spectra, move_back
-from nextpyp_nb.kernels.fourier import irfft2_in_place
+from nextpyp_nb.kernels.fourier import irfft2_in_place, resize_rows
 from nextpyp_nb.records import FloatArray
 
 SEARCH_PX = 64
@@ -130,9 +130,8 @@ class FrameSpectra:
             values = values[: count * group].reshape(count, group, *values.shape[1:]).sum(axis=1)
             values[-1] += rest.sum(axis=0)
         ny, nx = (n // 2 for n in self.shape)
-        rows, columns = np.abs(self._band.ky) * self.shape[0] < ny / 2, (nx + 1) // 2
-        half = array_module(values).zeros((count, ny, nx // 2 + 1), np.complex64)
-        half[:, self._band.rows[rows] % ny, :columns] = 0.25 * values[:, rows, :columns]
+        half = resize_rows(values[..., : (nx + 1) // 2], ny)
+        half *= np.float32(0.25)
         return irfft2_in_place(half, (ny, nx))
 
     def _move_back(self, shifts: FloatArray) -> Any:

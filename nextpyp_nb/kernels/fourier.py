@@ -28,7 +28,7 @@ def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> A
     keep_x = (min(nx, shape[1]) + 1) // 2 if nx != shape[1] else nx // 2 + 1
     transform = fft.fft(transform[..., :keep_x], axis=-2)
     if ny != shape[0]:
-        transform = _resize_rows(xp, transform, shape[0])
+        transform = resize_rows(transform, shape[0])
     # As pairs a real factor multiplies them in half the time.
     transform = xp.ascontiguousarray(transform)
     pairs = transform.view(xp.float32)
@@ -60,11 +60,12 @@ def bin_image(image: Any, factor: int) -> Any:
     return total * np.float32(1 / factor**2)
 
 
-def _resize_rows(xp: Any, transform: Any, rows: int) -> Any:
-    """Keep the frequencies of both row counts; the rest is dropped or zero."""
+def resize_rows(transform: Any, rows: int) -> Any:
+    """Spectra (..., y, x) with ``rows`` rows: the frequencies of both row counts are kept, others are 0."""
     ny = transform.shape[-2]
     keep = (min(ny, rows) + 1) // 2
-    resized = xp.zeros((*transform.shape[:-2], rows, transform.shape[-1]), transform.dtype)
+    shape = (*transform.shape[:-2], rows, transform.shape[-1])
+    resized = array_module(transform).zeros(shape, transform.dtype)
     resized[..., :keep, :] = transform[..., :keep, :]
     if keep > 1:
         resized[..., 1 - keep :, :] = transform[..., 1 - keep :, :]
