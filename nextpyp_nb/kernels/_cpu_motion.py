@@ -195,17 +195,17 @@ def _sample(
     steps = moved.shape[1]
     margin = (len(line) - steps * GRID) // 2
     inner = line[margin : margin + steps * GRID].reshape(steps, GRID)
-    here = np.empty((2, steps + 1), np.float32)
+    here, most = np.empty(steps + 1, np.float32), len(table) - 1
+    taps = np.empty((3, steps), np.int32)
     for y in range(top, end):
         row, part = y // GRID, np.float32((y % GRID) / GRID)
-        for c in range(steps + 1):
-            here[0, c] = (1 - part) * down[row, c] + part * down[row + 1, c]
-            here[1, c] = (1 - part) * across[row, c] + part * across[row + 1, c]
-        _pull_down(inner, source, y - begin, here[0], table)
+        _find_taps(taps, here, down[row], down[row + 1], part, most)
+        _pull_down(inner, source, y - begin, taps, table)
         for i in range(margin):
             line[margin - 1 - i] = line[margin + _mirror(-1 - i, nx)]
             line[margin + nx + i] = line[margin + _mirror(nx + i, nx)]
-        _pull_across(moved[y - top], line, margin, here[1], table)
+        _find_taps(taps, here, across[row], across[row + 1], part, most)
+        _pull_across(moved[y - top], line, margin, taps, table)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
@@ -229,15 +229,16 @@ def _correct_row(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _pull_down(line: FloatArray, source: FloatArray, y: int, here: FloatArray, table: FloatArray) -> None:
-    """Fill a line (step, GRID) from the rows around y + shift, the shift given at the ends of each step."""
-    flat, width = source.ravel(), source.shape[1] * GRID
+def _pull_down(line: FloatArray, source: FloatArray, y: int, taps: Any, table: FloatArray) -> None:
+    """Fill a line (step, GRID) from the rows around y + shift, ``taps`` as ``_find_taps`` finds them."""
+    flat, width, whole = source.ravel(), source.shape[1] * GRID, len(table) // 2
     down = np.uintp(width)
     for c in range(len(line)):
-        start, left, right = _two_taps(here[c], here[c + 1], table)
-        first = np.uintp((y + start - 2) * width + GRID * c)
+        i, j = taps[1, c], taps[2, c]
+        left, right = _row(table, np.uintp(i)), _row(table, np.uintp(j))
+        first = np.uintp((y + taps[0, c] - 2) * width + GRID * c)
         # The last tap counts only where shifts pass a whole px.
-        if left[6] == 0 and right[6] == 0:
+        if i <= whole and j <= whole:
             for x in range(GRID):
                 line[c, x] = _between(flat, first + np.uintp(x), down, left[:6], right[:6], RAMP[x])
         else:
@@ -246,14 +247,14 @@ def _pull_down(line: FloatArray, source: FloatArray, y: int, here: FloatArray, t
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _pull_across(
-    shifted: FloatArray, line: FloatArray, margin: int, here: FloatArray, table: FloatArray
-) -> None:
+def _pull_across(shifted: FloatArray, line: FloatArray, margin: int, taps: Any, table: FloatArray) -> None:
     """Fill (step, GRID) from the pixels around x + shift of a line that has a margin on both sides."""
+    whole = len(table) // 2
     for c in range(len(shifted)):
-        start, left, right = _two_taps(here[c], here[c + 1], table)
-        first = np.uintp(margin + GRID * c + start - 2)
-        if left[6] == 0 and right[6] == 0:
+        i, j = taps[1, c], taps[2, c]
+        left, right = _row(table, np.uintp(i)), _row(table, np.uintp(j))
+        first = np.uintp(margin + GRID * c + taps[0, c] - 2)
+        if i <= whole and j <= whole:
             for x in range(GRID):
                 shifted[c, x] = _between(line, first + np.uintp(x), np.uintp(1), left[:6], right[:6], RAMP[x])
         else:
@@ -262,13 +263,21 @@ def _pull_across(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
-def _two_taps(left: float, right: float, table: FloatArray) -> Any:
-    """The whole px below shifts at the ends of a step, and the taps there."""
-    start = np.floor(min(left, right))
-    unit, most = np.float32(len(table) // 2), np.intp(len(table) - 1)
-    i = min(np.intp((left - start) * unit + np.float32(0.5)), most)
-    j = min(np.intp((right - start) * unit + np.float32(0.5)), most)
-    return np.intp(start), _row(table, np.uintp(i)), _row(table, np.uintp(j))
+def _find_taps(
+    taps: Any, here: FloatArray, above: FloatArray, below: FloatArray, part: Any, most: int
+) -> None:
+    """For each step the whole px below the shifts at its ends, and the table's rows of taps there: (3, step).
+
+    The shifts, ``here`` afterwards, lie ``part`` of the way between those ``above`` and ``below``.
+    """
+    unit = np.float32(most // 2)
+    for c in range(len(here)):
+        here[c] = (1 - part) * above[c] + part * below[c]
+    for c in range(len(here) - 1):
+        start = np.floor(min(here[c], here[c + 1]))
+        taps[0, c] = np.int32(start)
+        taps[1, c] = min(np.int32((here[c] - start) * unit + np.float32(0.5)), np.int32(most))
+        taps[2, c] = min(np.int32((here[c + 1] - start) * unit + np.float32(0.5)), np.int32(most))
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
