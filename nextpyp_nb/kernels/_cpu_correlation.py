@@ -25,14 +25,15 @@ def turn_and_sum(spectra: Any, turn_y: Any, turn_x: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[misc]
 def weighted_product(spectra: Any, total: Any, weight: FloatArray) -> Any:
-    """Multiply weight (y, x), spectra (f, y, x), the conjugate of total (y, x) less themselves: (y, f, x)."""
-    frames, ny, nx = spectra.shape
-    product = np.empty((ny, frames, nx), np.complex64)
-    for y in range(ny):
-        for f in range(frames):
-            for x in range(nx):
-                one = spectra[f, y, x]
-                product[y, f, x] = np.conj(total[y, x] - one) * one * weight[y, x]
+    """Weight (y, x), spectra (s, f, y, x), the conjugate of total (s, y, x) less them: (s, y, f, x)."""
+    sets, frames, ny, nx = spectra.shape
+    product = np.empty((sets, ny, frames, nx), np.complex64)
+    for s in range(sets):
+        for y in range(ny):
+            for f in range(frames):
+                for x in range(nx):
+                    one = spectra[s, f, y, x]
+                    product[s, y, f, x] = np.conj(total[s, y, x] - one) * one * weight[y, x]
     return product
 
 

@@ -5,6 +5,7 @@ Spectra are complex64 (set, frame, ky, kx): whole frames are one set, the patche
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -98,18 +99,19 @@ def correlations(spectra: Any, total: Any, band: Band, reach: int, step: float =
     half = angle[reach:] * band.ky
     even, odd = np.cos(half), np.sin(half[1:])
     to_x_odd = np.ascontiguousarray((-1j * turn_x.conj()).view(np.float32).T)
-    together = max(1, CACHED // band.weight.size)
-    for one, everything, found in zip(spectra, total, maps, strict=True):
-        for first in range(0, len(one), together):
-            product = _cpu_correlation.weighted_product(one[first : first + together], everything, weight)
-            # One product of large matrices costs half as much as one for each frame.
-            flat = product.view(np.float32).reshape(len(product), -1)
-            some = found[first : first + together].swapaxes(0, 1)
-            same = ((even @ flat).reshape(-1, len(to_x)) @ to_x).reshape(reach + 1, -1, n)
-            other = ((odd @ flat).reshape(-1, len(to_x)) @ to_x_odd).reshape(reach, -1, n)
-            some[reach] = same[0]
-            np.add(same[1:], other, out=some[reach + 1 :])
-            np.subtract(same[1:], other, out=some[:reach][::-1])
+    # One product of large matrices costs half as much as one for each frame.
+    frames = min(spectra.shape[1], max(1, CACHED // weight.size))
+    sets = max(1, CACHED // (weight.size * frames))
+    for s, f in product(range(0, len(spectra), sets), range(0, spectra.shape[1], frames)):
+        these = np.s_[s : s + sets, f : f + frames]
+        weighted = _cpu_correlation.weighted_product(spectra[these], total[s : s + sets], weight)
+        flat = weighted.view(np.float32).reshape(*weighted.shape[:2], -1)
+        found = maps[these].swapaxes(1, 2)
+        same = ((even @ flat).reshape(-1, len(to_x)) @ to_x).reshape(len(flat), reach + 1, -1, n)
+        other = ((odd @ flat).reshape(-1, len(to_x)) @ to_x_odd).reshape(len(flat), reach, -1, n)
+        found[:, reach] = same[:, 0]
+        np.add(same[:, 1:], other, out=found[:, reach + 1 :])
+        np.subtract(same[:, 1:], other, out=found[:, :reach][:, ::-1])
     return maps
 
 
