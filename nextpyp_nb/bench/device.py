@@ -23,7 +23,6 @@ from nextpyp_nb.kernels.class2d_search import LIKELY
 from nextpyp_nb.kernels.class2d_stream import Classification
 from nextpyp_nb.kernels.ctf import ctf_image
 from nextpyp_nb.kernels.ctf_fit import estimate_ctf
-from nextpyp_nb.kernels.display import preview
 from nextpyp_nb.kernels.motion import correct_motion
 from nextpyp_nb.kernels.picking import find_candidates
 from nextpyp_nb.kernels.quality import micrograph_quality
@@ -177,7 +176,6 @@ def _micrograph(xp: Any, rates: dict[str, float]) -> Iterator[dict[str, Any]]:
         "quality": (
             lambda a: micrograph_quality(a, pixel_size=1.0, motion=None, ctf=CTF, mean_dose=1.0), transform
         ),
-        "preview": (lambda a: preview(a).mean(), side**2),
     }  # fmt: skip
     for what, (work, operations) in works.items():
         row = _row(f"{what} 4096 x 4096", _timed(xp, partial(work, image)), rates, image.nbytes, operations)

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from nextpyp_nb.kernels.backend import array_module, to_numpy
-from nextpyp_nb.kernels.fourier import bin_image, fourier_resize
+from nextpyp_nb.kernels.backend import to_numpy
+from nextpyp_nb.kernels.fourier import bin_image
 
 Picture = NDArray[np.uint8]
 
 PREVIEW_SIDE, THUMBNAIL_SIDE = 1024, 256
 _MICROGRAPH_RANGE = (0.5, 99.5)
 _CLASS_RANGE = (0.2, 99.9)
-_SOFTNESS = 1.0
 _GREY = 128
 
 
@@ -31,18 +31,32 @@ def pictures(average: Any) -> tuple[Picture, Picture]:
     return stretch(large), stretch(_shrunk(large, THUMBNAIL_SIDE))
 
 
-def _shrunk(average: Any, max_side: int) -> Any:
-    xp = array_module(average)
-    image = xp.asarray(average, xp.float32)
+def _shrunk(average: Any, max_side: int) -> NDArray[np.float32]:
+    image = np.asarray(to_numpy(average), np.float32)
     if not math.isfinite(float(image.sum())):
-        image = xp.nan_to_num(image)
+        image = np.nan_to_num(image)
     shrink = max(max(image.shape) / max_side, 1.0)
     shape = tuple(max(1, round(length / shrink)) for length in image.shape)
     factor = max(1, int(shrink / 2))
     # Binned only where all lines are counted.
     if factor > 1 and not any(n % factor for n in image.shape):
         image = bin_image(image, factor)
-    return fourier_resize(image, shape, soften=_SOFTNESS)
+    if image.shape != shape:
+        # Pillow weighs all pixels that fall within one of the result.
+        resized = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
+        image = np.asarray(resized)
+    return _softened(image)
+
+
+def _softened(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blurred by a pixel (standard deviation): sums of two neighbours, four times along each axis."""
+    image = np.pad(image, 2, mode="edge")
+    for _ in range(4):
+        image = image[:-1] + image[1:]
+    for _ in range(4):
+        image = image[:, :-1] + image[:, 1:]
+    image *= np.float32(1 / 256)
+    return image
 
 
 def stretch(image: Any, between: tuple[float, float] = _MICROGRAPH_RANGE) -> Picture:

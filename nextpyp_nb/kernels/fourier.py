@@ -10,34 +10,25 @@ from nextpyp_nb.kernels.backend import array_module, fft_module, on_gpu
 from nextpyp_nb.records import FloatArray
 
 
-def fourier_resize(image: Any, shape: tuple[int, int], soften: float = 0.0) -> Any:
+def fourier_resize(image: Any, shape: tuple[int, int]) -> Any:
     """Resample real images by cropping or padding their transform; the mean of the image is kept.
 
     ``image`` is (..., y, x), the result float32 (..., *shape) over the same field of view. Of an even axis
-    that changes its size the Nyquist line is dropped, since half of it is unknown. ``soften`` is the width
-    (standard deviation) of a Gaussian that the result is blurred by, in its px.
+    that changes its size the Nyquist line is dropped, since half of it is unknown.
     """
     xp, fft = array_module(image), fft_module(image)
     ny, nx = image.shape[-2:]
     if min(shape) < 1:
         raise ValueError(f"cannot resize {ny} × {nx} px to {tuple(shape)}: both sides must be positive")
     image = xp.asarray(image, dtype=xp.float32)
-    if (ny, nx) == tuple(shape) and not soften:
+    if (ny, nx) == tuple(shape):
         return image.copy()
     transform = fft.rfft(image, axis=-1)
     keep_x = (min(nx, shape[1]) + 1) // 2 if nx != shape[1] else nx // 2 + 1
     transform = fft.fft(transform[..., :keep_x], axis=-2)
     if ny != shape[0]:
         transform = resize_rows(transform, shape[0])
-    # As pairs a real factor multiplies them in half the time.
-    transform = xp.ascontiguousarray(transform)
-    pairs = transform.view(xp.float32)
-    pairs *= xp.float32(shape[0] * shape[1] / (ny * nx))
-    if soften:
-        down, across = (np.exp(-2 * (np.pi * soften * k) ** 2) for k in rfft_frequency(shape))
-        pairs *= xp.asarray(down)
-        pairs *= xp.asarray(np.repeat(across, 2)[: pairs.shape[-1]])
-    return irfft2_in_place(transform, shape)
+    return irfft2_in_place(transform, shape) * xp.float32(shape[0] * shape[1] / (ny * nx))
 
 
 def irfft2_in_place(transform: Any, shape: tuple[int, int]) -> Any:
