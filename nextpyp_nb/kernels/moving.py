@@ -28,17 +28,18 @@ class _Moving:
     """Frames (frame, y, x) that are made anew for each slice of them."""
 
     def __init__(self, counts: Counts, total: Any, bin_: int) -> None:
-        self._counts, self._factor, self._bin = counts, counts.factor(), bin_
+        factor = counts.factor()
         whole = Counts(raw=total[None], gain=counts.gain, bad=counts.bad)
-        mean = _binned(whole, self._factor, bin_)[0] * np.float32(1 / len(counts.raw))
+        mean = _Binned(whole, factor, bin_)[:][0] * np.float32(1 / len(counts.raw))
+        self._frames = _Binned(counts, factor, bin_)
         self._still = [_doubled(image, mean.shape) for image in _standing(mean)]
         self.shape = (len(counts.raw), *mean.shape)
 
     def __len__(self) -> int:
-        return len(self._counts.raw)
+        return int(self.shape[0])
 
     def __getitem__(self, some: slice) -> Any:
-        frames = _binned(self._counts, self._factor, self._bin, some)
+        frames = self._frames[some]
         _cpu_motion.take_off(frames, *self._still)
         return frames
 
@@ -92,23 +93,29 @@ def binned(counts: Counts, bin_: int) -> Any:
     """Corrected frames with bin_ × bin_ pixels averaged, float32 (frame, y, x)."""
     if on_gpu(counts.raw):
         return _gpu_motion.bin_frames(counts.raw, *counts.sensor, bin_, xp=array_module(counts.raw))
-    return _binned(counts, counts.factor(), bin_)
+    return _Binned(counts, counts.factor(), bin_)[:]
 
 
-def _binned(counts: Counts, factor: Any, bin_: int, some: slice = slice(None)) -> Any:
-    frames = counts.raw
-    ny, nx = (n // bin_ for n in frames.shape[1:])
-    first, last, _ = some.indices(len(frames))
-    small = np.empty((last - first, ny, nx), np.float32)
-    rows, columns = np.divmod(counts.places, frames.shape[2])
-    inside = (rows < ny * bin_) & (columns < nx * bin_)
-    holes = (rows[inside] // bin_, columns[inside] // bin_)
-    share, half = np.float32(1 / bin_**2), frames.dtype == np.float16
-    for these, donors in counts.blocks(_cpu_motion.TOGETHER if half else len(frames), some):
-        # numba does not know half precision.
-        part = frames[these].astype(np.float32) if half else frames[these]
-        there = small[these.start - first : these.stop - first]
-        _cpu_motion.bin_frames(part, factor, bin_, there)
-        for frame, image, fill in zip(part, there, donors[:, inside], strict=True):
-            np.add.at(image, holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
-    return small
+class _Binned:
+    """Corrected frames (frame, y, x), pixels binned, that are made anew for each slice of them."""
+
+    def __init__(self, counts: Counts, factor: Any, bin_: int) -> None:
+        self._counts, self._factor, self._bin = counts, factor, bin_
+        ny, nx = self._shape = tuple(n // bin_ for n in counts.raw.shape[1:])
+        rows, columns = (places // bin_ for places in np.divmod(counts.places, counts.raw.shape[2]))
+        self._inside = (rows < ny) & (columns < nx)
+        self._holes = rows[self._inside], columns[self._inside]
+
+    def __getitem__(self, some: slice) -> Any:
+        frames, factor = self._counts.raw, self._factor
+        first, last, _ = some.indices(len(frames))
+        small = np.empty((last - first, *self._shape), np.float32)
+        share, half = np.float32(1 / self._bin**2), frames.dtype == np.float16
+        for these, donors in self._counts.blocks(_cpu_motion.TOGETHER if half else len(frames), some):
+            # numba does not know half precision.
+            part = frames[these].astype(np.float32) if half else frames[these]
+            there = small[these.start - first : these.stop - first]
+            _cpu_motion.bin_frames(part, factor, self._bin, there)
+            for frame, image, fill in zip(part, there, donors[:, self._inside], strict=True):
+                np.add.at(image, self._holes, frame.reshape(-1)[fill] * (share * factor.reshape(-1)[fill]))
+        return small
