@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 _SIGN, _INFINITE, _NAN = np.uint32(0x8000), np.uint32(0x7C00), np.uint32(0x7E00)
 _LEAST_NORMAL, _TOO_LARGE, _LARGEST = np.uint32(0x38800000), np.uint32(0x477FF000), np.uint32(0x7F800000)
-_SIZE = 0x7FFFFFFF
+_SIZE = 0x7FFFFFFF  # all bits but the sign
 
 
 def to_half(values: NDArray[np.float32]) -> tuple[NDArray[np.float16], np.float32, np.float32, float]:
@@ -30,7 +30,7 @@ def _convert(values: Any, bits: Any, half: Any) -> Any:
         key ^= (key >> np.int32(31)) & np.int32(_SIZE)
         low, high = min(low, key), max(high, key)
         total += values[i]
-        size = bits[i] & np.uint32(0x7FFFFFFF)
+        size = bits[i] & np.uint32(_SIZE)
         odd = (size >> np.uint32(13)) & np.uint32(1)
         normal = (size + odd + np.uint32(0xFFF) - np.uint32(0x38000000)) >> np.uint32(13)
         small = np.uint32(np.rint(min(np.abs(values[i]), np.float32(1)) * np.float32(1 << 24)))

@@ -51,11 +51,16 @@ def low_band(shape: tuple[int, int], bfactor: float, smallest: float, reach: flo
 
 def low_spectra(images: Any, band: Band, out: Any = None) -> Any:
     """The band of the transforms of images: (..., y, x) -> (..., ky, kx), in ``out`` if given."""
-    xp, fft = array_module(images), fft_module(images)
+    fft = fft_module(images)
     if on_gpu(images):
-        return xp.take(fft.rfft2(images)[..., : len(band.kx)], xp.asarray(band.rows), axis=-2, out=out)
+        rows = array_module(images).asarray(band.rows)
+        found = fft.rfft2(images)[..., : len(band.kx)][..., rows, :]
+        if out is None:
+            return found
+        out[...] = found
+        return out
     half = fft.rfft(images, axis=-1)[..., : len(band.kx)]
-    # Any other mode goes through a copy.
+    # Modes that look whether places are in range go through a copy.
     return np.take(fft.fft(half, axis=-2), band.rows, axis=-2, out=out, mode="clip")
 
 

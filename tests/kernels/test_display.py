@@ -38,6 +38,16 @@ def test_thumbnails_made_from_the_preview_look_like_those_of_the_image():
     assert np.corrcoef(small.ravel(), alone.ravel())[0, 1] > 0.995
 
 
+@pytest.mark.parametrize("shape", [(400, 500), (1200, 1500), (3000, 2600)])
+def test_noise_is_softened_by_a_pixel(shape):
+    picture = preview(np.random.default_rng(2).normal(size=shape).astype(np.float32)).astype(float)
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in (
+        (picture[1:], picture[:-1]), (picture[:, 1:], picture[:, :-1]), (picture[5:], picture[:-5]),
+    )]  # fmt: skip
+    # A Gaussian of one pixel: exp(-1 / 4) at one, nothing at five.
+    assert alike == pytest.approx([0.79, 0.79, 0], abs=0.04)
+
+
 def test_a_few_wild_pixels_do_not_spoil_the_contrast():
     image = np.random.default_rng(0).normal(50, 7, (400, 400)).astype(np.float32)
     plain = preview(image).astype(float).std()
