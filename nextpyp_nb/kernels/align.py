@@ -24,7 +24,7 @@ HALF_BAND = 0.25  # cycles/px, what frames of half the size hold
 SAMPLING = 0.4  # of the width of a correlation peak
 SURE = 5.0
 COARSE_ROUNDS = 2
-NOISE_PX = 0.1
+NOISE_PX = 0.05
 EXPECTED_FRAMES = 4
 ROUGHNESS = (1e-1, 1e9, 60)
 WALKS = (0.0, *np.geomspace(1e-2, 1e4, 13))
@@ -124,13 +124,13 @@ class FrameSpectra:
         float32 (group, y, x); frames left over join the last group.
         """
         self._move_back(shifts)
-        values, count = self._values[0], self.n_frames // group
-        if group > 1:
-            rest = values[count * group :]
-            values = values[: count * group].reshape(count, group, *values.shape[1:]).sum(axis=1)
-            values[-1] += rest.sum(axis=0)
         ny, nx = (n // 2 for n in self.shape)
-        half = resize_rows(values[..., : (nx + 1) // 2], ny)
+        values, last = self._values[0, ..., : (nx + 1) // 2], self.n_frames // group * group
+        half = resize_rows(values[:last:group], ny)
+        for member in range(1, group):
+            half += resize_rows(values[member:last:group], ny)
+        for left_over in values[last:]:
+            half[-1] += resize_rows(left_over, ny)
         half *= np.float32(0.25)
         return irfft2_in_place(half, (ny, nx))
 

@@ -17,7 +17,7 @@ from nextpyp_nb.kernels.magnification import stretched
 from nextpyp_nb.kernels.moving import moving_frames
 from nextpyp_nb.records import FloatArray, MotionModel
 
-ALIGN_PIXEL = 3.0
+ALIGN_PIXEL = 2.5
 BFACTOR = 30.0
 MIN_SIDE = 32
 METHODS = ("local", "whole-frame", "none")
@@ -184,12 +184,9 @@ def _find_motion(
     shifts = align_frames(spectra, group=group)
     local = None
     if method == "local" and not whole_pixels:
-        local = fit_local_motion(
-            spectra.halved(shifts, frames_together(len(shifts))),
-            shifts / 2,
-            shape=half,
-            pixel_size=2 * bin_ * pixel_size,
-        )
+        frames = spectra.halved(shifts, frames_together(len(shifts)))
+        del spectra  # before the frames are cut
+        local = fit_local_motion(frames, shifts / 2, shape=half, pixel_size=2 * bin_ * pixel_size)
     return bin_ * shifts, None if local is None else 2 * bin_ * local
 
 
