@@ -17,7 +17,7 @@ from nextpyp_nb.kernels.magnification import stretched
 from nextpyp_nb.kernels.moving import moving_frames
 from nextpyp_nb.records import FloatArray, MotionModel
 
-ALIGN_PIXEL = 2.5
+ALIGN_PIXEL, COARSEST_PIXEL = 2.0, 4.0
 BFACTOR = 30.0
 MIN_SIDE = 32
 METHODS = ("local", "whole-frame", "none")
@@ -233,8 +233,9 @@ def _bad_pixels(frames: Any, total: Any, gain: Any, defects: Any, hot_pixels: bo
 
 
 def _align_binning(shape: tuple[int, int], pixel_size: float) -> int:
-    """Pixels that are added per side before alignment."""
-    return max(1, min(round(ALIGN_PIXEL / pixel_size), min(shape) // 64))
+    """Pixels that are added per side before alignment: to about 2 Å, but two where that makes 4 Å or less."""
+    least = 2 if 2 * pixel_size <= COARSEST_PIXEL else 1
+    return max(1, min(max(round(ALIGN_PIXEL / pixel_size), least), min(shape) // 64))
 
 
 def _finished(image: Any, magnification: tuple[float, float, float] | None, binning: int) -> Any:

@@ -12,6 +12,14 @@ SHAPE = (256, 320)
 KNOWN = {"pixel_size": 3.0, "voltage": 300.0, "dose_per_frame": 2.0}
 
 
+@pytest.mark.parametrize(
+    ("pixel_size", "bin_"),
+    [(0.36, 6), (0.53, 4), (0.83, 2), (1.06, 2), (1.3, 2), (2.0, 2), (2.2, 1), (4.0, 1)],
+)
+def test_frames_are_aligned_with_pixels_of_2_to_4_angstrom(pixel_size, bin_):
+    assert motion._align_binning((4096, 4096), pixel_size) == bin_
+
+
 def trajectory(n, scale):
     u = np.arange(n) / (n - 1)
     return scale * np.stack([1 - np.exp(-3 * u), 0.4 * u - 0.8 * u**2], axis=1)
