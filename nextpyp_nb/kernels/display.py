@@ -43,8 +43,7 @@ def _shrunk(average: Any, max_side: int) -> NDArray[np.float32]:
         image = bin_image(image, factor)
     if image.shape != shape:
         # Pillow weighs all pixels that fall within one of the result.
-        resized = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
-        image = np.asarray(resized)
+        image = np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
     return _softened(image)
 
 

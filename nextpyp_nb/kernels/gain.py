@@ -58,16 +58,11 @@ def find_defects(frame_sum: Any, gain: Any = None) -> Any:
     wider window; a line where it differs from its two neighbours on both sides as a whole.
     """
     xp = array_module(frame_sum)
-    if gain is None:
-        counts = xp.array(frame_sum, dtype=xp.float32)
-    else:
-        if gain.shape != frame_sum.shape:
-            raise ValueError(f"the gain reference is {gain.shape}, expected {frame_sum.shape} as the frames")
-        gain = xp.asarray(gain, dtype=xp.float32)
-        counts = xp.asarray(frame_sum, dtype=xp.float32) * gain
-    bad = ~xp.isfinite(counts)
-    if gain is not None:
-        bad |= gain <= 0
+    if gain is not None and gain.shape != frame_sum.shape:
+        raise ValueError(f"the gain reference is {gain.shape}, expected {frame_sum.shape} as the frames")
+    factor = xp.float32(1) if gain is None else xp.asarray(gain, dtype=xp.float32)
+    counts = xp.asarray(frame_sum, dtype=xp.float32) * factor
+    bad = ~xp.isfinite(counts) | (factor <= 0)
     if bool(bad.all()):
         raise ValueError("every pixel is dead or not finite: check the gain reference and the frames")
     # Odd, so that all columns have their part.
